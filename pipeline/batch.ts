@@ -1,0 +1,214 @@
+import type { Attributes, HistogramLayout, MetricDefinition } from './catalogue.ts';
+
+/**
+ * The three things that flow through a pipeline. A batch is frozen by contract once emitted: a stage that changes something
+ * makes a new batch and shares what it did not change, so that fan-out needs no copies.
+ */
+export type Batch = MetricsBatch | LogsBatch | EntitiesBatch;
+export type Signal = 'metrics' | 'logs' | 'entities';
+
+/** A network namespace's inode number (`stat -Lc %i /proc/PID/ns/net`): identity on one node while the namespace lives. */
+export type NetnsInode = number;
+
+/**
+ * Whose data this is, as the receiver knows it: by kernel identity, never by IP address. Processors turn it into a resource.
+ * All fields absent (or `owner` undefined) = the node itself.
+ */
+export interface Owner {
+  readonly netns?: NetnsInode;
+  /** Pod UID as found in the cgroup path, where data is per pod and not per namespace (hostNetwork pods share a namespace). */
+  readonly podUid?: string;
+  readonly containerId?: string;
+  /** cgroup v2 id (inode of the cgroup directory), where the kernel gives one. */
+  readonly cgroupId?: number;
+}
+
+/** What produced the data, in OpenTelemetry terms. Compared by identity: make one object per entity and keep it. */
+export interface Resource {
+  readonly attributes: Attributes;
+}
+
+/** OpenTelemetry instrumentation scope. One object per component instance. */
+export interface Scope {
+  readonly name: string;
+  readonly version?: string;
+}
+
+/** One series of a schema: which metric, with which attributes, and where its value stands in `Snapshot.values`. */
+export interface SeriesDescriptor {
+  readonly metric: MetricDefinition;
+  readonly attributes: Attributes;
+  /** Index of the first slot. Numbers take one slot; histograms `3 + layout.buckets` (see {@link HistogramLayout}). */
+  readonly offset: number;
+}
+
+/**
+ * The shape of snapshots: series in a fixed order. Shared by every snapshot of the same shape and compared by identity, so
+ * that exporters and processors do their per-series work (names, label text, filters) once per schema and not per value.
+ */
+export interface Schema {
+  readonly series: readonly SeriesDescriptor[];
+  /** Number of slots in `values`. */
+  readonly slots: number;
+}
+
+/**
+ * The values of one owner at one time. NaN in a slot (the first, for a histogram) = this series has no value in this
+ * snapshot: absent, which is not zero.
+ */
+export interface Snapshot {
+  readonly owner: Owner | undefined;
+  /** Set by processors; receivers leave the shared {@link noResource}. */
+  readonly resource: Resource;
+  /** When cumulative values began: the owner's birth or the first sight of it. Unix epoch ms. Renewed after a reset. */
+  readonly startTimeMs: number;
+  /** When the values were read. Unix epoch ms. */
+  readonly timeMs: number;
+  readonly schema: Schema;
+  readonly values: Float64Array;
+}
+
+/**
+ * One complete collection of one source. Complete means: an owner or series that was in the previous batch of the same
+ * `source` and is not in this one is gone, and consumers that keep state drop it.
+ */
+export interface MetricsBatch {
+  readonly kind: 'metrics';
+  /** `<component id>/<scraper>`, e.g. `procfs/tcp`: the unit of completeness. */
+  readonly source: string;
+  readonly scope: Scope;
+  readonly snapshots: readonly Snapshot[];
+}
+
+/** OpenTelemetry severity numbers in use (logs data model): DEBUG 5, INFO 9, WARN 13, ERROR 17. */
+export type SeverityNumber = 5 | 9 | 13 | 17;
+
+/** One event. The OpenTelemetry log data model, with the owner it belongs to. */
+export interface LogRecord {
+  /** When it happened, by the kernel's clock turned into Unix epoch ns. */
+  readonly timeUnixNs: bigint;
+  readonly observedTimeUnixNs: bigint;
+  readonly severityNumber: SeverityNumber;
+  /** Static event name: `skoop.packet.dropped`. */
+  readonly eventName: string;
+  /** One readable sentence or line. */
+  readonly body: string;
+  readonly attributes: Attributes;
+  readonly owner: Owner | undefined;
+  readonly resource: Resource;
+}
+
+export interface LogsBatch {
+  readonly kind: 'logs';
+  readonly source: string;
+  readonly scope: Scope;
+  readonly records: readonly LogRecord[];
+}
+
+/** A pod's container as the runtime knows it. */
+export interface ContainerEntity {
+  readonly id: string;
+  readonly name: string;
+  readonly image: string;
+  readonly state: 'created' | 'running' | 'exited' | 'unknown';
+  readonly pid?: number;
+  readonly restartCount?: number;
+}
+
+/** A pod of this node. `netns` is undefined for hostNetwork pods of an unknown host namespace and for pods whose sandbox is gone. */
+export interface PodEntity {
+  readonly kind: 'pod';
+  readonly uid: string;
+  readonly name: string;
+  readonly namespace: string;
+  readonly hostNetwork: boolean;
+  readonly netns?: NetnsInode;
+  readonly sandboxId: string;
+  readonly state: 'ready' | 'notready';
+  readonly createdAtMs: number;
+  /** All addresses of the sandbox, both IP versions. */
+  readonly ips: readonly string[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly containers: readonly ContainerEntity[];
+  /** Name of the runtime: `containerd`, `cri-o`, `docker`. */
+  readonly runtime: string;
+}
+
+/** A network namespace of this node, known from the kernel alone. */
+export interface NetnsEntity {
+  readonly kind: 'netns';
+  readonly netns: NetnsInode;
+  /** The namespace of pid 1: the node's own. */
+  readonly host: boolean;
+  /** Representative process, where one lives in it. */
+  readonly pid?: number;
+  readonly comm?: string;
+  /** Name under /run/netns, where it has one. */
+  readonly name?: string;
+  /** From cgroup paths of its processes. */
+  readonly podUids: readonly string[];
+  readonly containerIds: readonly string[];
+  /** First sight, Unix epoch ms. */
+  readonly firstSeenMs: number;
+}
+
+export type Entity = PodEntity | NetnsEntity;
+
+/** Everything that `source` knows at this moment: what was in its last batch and is not in this one is gone. */
+export interface EntitiesBatch {
+  readonly kind: 'entities';
+  readonly source: string;
+  readonly timeMs: number;
+  readonly entities: readonly Entity[];
+}
+
+/** The resource of data that no processor has named yet. */
+export const noResource: Resource = Object.freeze({ attributes: Object.freeze({}) });
+
+/** Slots a series of this metric takes in `Snapshot.values`. */
+export function slotsOf(metric: MetricDefinition): number {
+  return metric.histogram ? 3 + metric.histogram.buckets : 1;
+}
+
+/**
+ * Makes a schema of series in the given order.
+ *
+ * @throws RangeError when a histogram metric has no layout.
+ */
+export function makeSchema(series: Iterable<{ metric: MetricDefinition; attributes?: Attributes }>): Schema {
+  const out: SeriesDescriptor[] = [];
+  let offset = 0;
+  for (const { metric, attributes } of series) {
+    if (metric.instrument === 'histogram' && !metric.histogram) {
+      throw new RangeError(`Metric ${metric.name} is a histogram without a layout`);
+    }
+    out.push({ metric, attributes: Object.freeze({ ...attributes }), offset });
+    offset += slotsOf(metric);
+  }
+  return Object.freeze({ series: Object.freeze(out), slots: offset });
+}
+
+/** Number of items a batch counts for in queues, limits and self-telemetry: data points, log records, entities. */
+export function itemCount(batch: Batch): number {
+  switch (batch.kind) {
+    case 'logs':
+      return batch.records.length;
+    case 'entities':
+      return batch.entities.length;
+    case 'metrics': {
+      let n = 0;
+      for (const s of batch.snapshots) {
+        const { values } = s;
+        for (const d of s.schema.series) if (!Number.isNaN(values[d.offset])) n++;
+      }
+      return n;
+    }
+  }
+}
+
+/** Upper bounds of an exponential histogram's buckets, in the metric's unit: base^(offset+1) … base^(offset+buckets). */
+export function upperBounds(layout: HistogramLayout): readonly number[] {
+  const base = 2 ** (2 ** -layout.scale);
+  return Array.from({ length: layout.buckets }, (_, i) => base ** (layout.offset + i + 1));
+}
