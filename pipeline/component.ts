@@ -4,6 +4,7 @@ import type { ZodType } from 'zod';
 import type { Batch, Signal } from './batch.ts';
 import type { Attributes, EventDefinition, MetricDefinition, Stability } from './catalogue.ts';
 import type { Clock } from './clock.ts';
+import type { QueueConfig } from './queue/config.ts';
 
 /** Subscribe = start, unsubscribe = stop: resources are taken in the subscribe function and freed in its teardown. */
 export interface Receiver {
@@ -55,7 +56,7 @@ export interface ComponentTelemetry {
   failed(what: string, error: unknown): void;
   /** `what` works again after `failed`. */
   recovered(what: string): void;
-  /** A counter of the component's own (`otelcol_<component type>_<name>`); hold on to it. `add` costs a field increment when `attributes` is omitted. */
+  /** A counter of the component's own, `otelcol_<kind>_<name>{<kind>="<id>"}` (`otelcol_exporter_sent_log_records{exporter="otlp"}`); hold on to it. `add` costs a field increment when `attributes` is omitted. */
   counter(name: string, unit: string, description: string): { add(n: number, attributes?: Attributes): void };
   /** A gauge read when the agent's own metrics are scraped. */
   gauge(name: string, unit: string, description: string, read: () => number | Iterable<[number, Attributes]>): void;
@@ -114,6 +115,8 @@ export interface ExporterDeclaration<C = unknown> extends Declaration<C> {
   readonly kind: 'exporter';
   /** What it takes; other batches are not given to it. */
   readonly signals: readonly Signal[];
+  /** The queue its section asks for (see `queueFields`); absent = a small queue in memory. */
+  readonly queue?: (config: C) => QueueConfig;
   create(config: C, context: ComponentContext): Exporter;
 }
 
