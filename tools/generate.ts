@@ -1,0 +1,16 @@
+/**
+ * `make generate`: runs every generator. With `--check` they write nothing and the exit code is 1 when a file that is committed
+ * differs from what would be written.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+
+process.chdir(`${import.meta.dirname}/..`);
+const check = process.argv.includes('--check');
+const generators = ['tools/gen-layout.ts', 'tools/gen-docs.ts'].filter((g) => existsSync(g));
+let failed = false;
+for (const generator of generators) {
+  const { status } = spawnSync(process.execPath, [generator, ...(check ? ['--check'] : [])], { stdio: 'inherit' });
+  failed ||= status !== 0;
+}
+process.exitCode = failed ? 1 : 0;

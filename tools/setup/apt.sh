@@ -1,0 +1,23 @@
+#!/bin/bash
+# Installs Debian packages quietly, in one run, without starting any service that they bring.
+#   apt.sh PACKAGE...
+set -euo pipefail
+export DEBIAN_FRONTEND=noninteractive
+log=$(mktemp)
+policy=/usr/sbin/policy-rc.d
+made_policy=
+trap 'rm -f "$log"; [ -z "$made_policy" ] || rm -f "$policy"' EXIT
+# What we install is started by the tests that want it, each with its own files and sockets, never by init.
+if [ ! -e "$policy" ]; then
+  printf '#!/bin/sh\nexit 101\n' > "$policy"
+  chmod 755 "$policy"
+  made_policy=1
+fi
+run() { apt-get -y -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@" > "$log" 2>&1 < /dev/null; }
+if ! run install --no-install-recommends "$@"; then
+  # Stale or empty package lists are the usual reason: fetch them once and try again.
+  if ! { run update && run install --no-install-recommends "$@"; }; then
+    tail -15 "$log" >&2
+    exit 1
+  fi
+fi

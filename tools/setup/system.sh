@@ -1,0 +1,45 @@
+#!/bin/bash
+# Installs the Debian packages that a target needs and this machine lacks, in one apt run.
+#   system.sh run|test
+# What cannot be installed is said in one sentence and is not fatal here: the agent and the test lanes say for
+# themselves what they miss.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+what=${1:?run or test}
+
+# To compile bpf/ and to load it.
+run_packages=(clang llvm bpftool libbpf-dev libbpf1 linux-libc-dev libc6-dev)
+# To make pods, faults, kernels and peers.
+test_packages=("${run_packages[@]}" containerd runc containernetworking-plugins busybox-static iproute2 iptables nftables
+  conntrack ethtool procps kmod cpio curl ca-certificates openssl prometheus prometheus-node-exporter gcc)
+case $(uname -m) in
+  x86_64) test_packages+=(qemu-system-x86) ;;
+  aarch64) test_packages+=(qemu-system-arm) ;;
+esac
+
+case $what in
+  run) packages=("${run_packages[@]}") ;;
+  test) packages=("${test_packages[@]}") ;;
+  *) echo "system.sh: unknown set '$what'" >&2; exit 2 ;;
+esac
+
+if ! command -v dpkg-query > /dev/null; then
+  echo "setup: this is not a Debian machine; install these yourself where they are missing: ${packages[*]}" >&2
+  exit 0
+fi
+missing=()
+for p in "${packages[@]}"; do
+  dpkg-query -W -f '${db:Status-Status}' "$p" 2> /dev/null | grep -qx installed || missing+=("$p")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+if [ "$(id -u)" != 0 ]; then
+  echo "setup: not root, so these packages are left out: ${missing[*]}" >&2
+  exit 0
+fi
+echo "setup: installing ${missing[*]}"
+if ! tools/setup/apt.sh "${missing[@]}"; then
+  # One name that this release does not have must not cost all the others.
+  for p in "${missing[@]}"; do
+    tools/setup/apt.sh "$p" 2> /dev/null || echo "setup: $p could not be installed; what needs it will say so." >&2
+  done
+fi

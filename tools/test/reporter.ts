@@ -1,0 +1,51 @@
+/**
+ * A node:test reporter that writes one JSON line an outcome, for tools/test.ts to read: the spec reporter that writes the
+ * lane's log beside it is for people.
+ */
+
+/** One outcome of one test. `file` alone failing (a crash, a timeout) comes as a test named after the file. */
+export interface Outcome {
+  readonly status: 'passed' | 'failed' | 'skipped';
+  readonly name: string;
+  readonly file: string | undefined;
+  /** Failure message with its stack, or the reason of a skip. */
+  readonly detail: string | undefined;
+}
+
+interface Event {
+  readonly type: string;
+  readonly data: {
+    readonly name?: string;
+    readonly file?: string;
+    readonly skip?: string | boolean;
+    readonly todo?: string | boolean;
+    readonly details?: { readonly type?: string; readonly error?: unknown };
+  };
+}
+
+/** What a failed test said: node:test wraps the thrown value, and the cause is what the author of the test wants to see. */
+function detailOf(error: unknown): string {
+  const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
+  if (cause instanceof Error) return cause.stack ?? cause.message;
+  return String(cause);
+}
+
+function outcomeOf({ type, data }: Event): Outcome | undefined {
+  if ((type !== 'test:pass' && type !== 'test:fail') || data.details?.type === 'suite') return undefined;
+  const base = { name: data.name ?? '?', file: data.file };
+  if (data.skip !== undefined && data.skip !== false) {
+    return { ...base, status: 'skipped', detail: typeof data.skip === 'string' ? data.skip : undefined };
+  }
+  if (type === 'test:pass') return { ...base, status: 'passed', detail: undefined };
+  // A parent that failed only because a subtest did says nothing new.
+  const error = data.details?.error as { failureType?: string } | undefined;
+  if (error?.failureType === 'subtestsFailed') return undefined;
+  return { ...base, status: 'failed', detail: detailOf(data.details?.error) };
+}
+
+export default async function* reporter(source: AsyncIterable<Event>): AsyncGenerator<string> {
+  for await (const event of source) {
+    const outcome = outcomeOf(event);
+    if (outcome) yield `${JSON.stringify(outcome)}\n`;
+  }
+}
