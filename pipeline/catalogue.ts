@@ -35,6 +35,10 @@ export interface KubeskoopName {
   readonly name: string;
   /** Only series whose attributes have these values; the others do not feed this name. */
   readonly where?: Attributes;
+  /** Not series with one of these values: KubeSkoop's netdev sums leave `lo` out. */
+  readonly except?: Attributes;
+  /** Only what belongs to the node itself (its own network namespace included) feeds this name; pods have no such series. */
+  readonly nodeOnly?: boolean;
   /** Attribute key → KubeSkoop label. Attributes not named here are summed away. */
   readonly labels?: Readonly<Record<string, string>>;
   /** TYPE to print, where KubeSkoop's differs from the truth (it prints most counters as gauges). Default: the true one. */
