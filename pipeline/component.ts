@@ -20,11 +20,19 @@ export interface Exporter {
   start?(): Promise<void>;
   /**
    * Resolves when the backend has the batch. Rejects with a {@link RetryableError} to be tried again by the queue, with anything
-   * else to have the batch dropped and counted.
+   * else to have the batch dropped and counted. May resolve with what the backend took the request for but did not keep.
    */
-  push(batch: Batch, signal: AbortSignal): Promise<void>;
+  // biome-ignore lint/suspicious/noConfusingVoidType: most exporters return nothing.
+  push(batch: Batch, signal: AbortSignal): Promise<void | PushResult>;
   /** Frees what `start` took. Safe before `start` and twice. `signal` aborts at the shutdown deadline. */
   stop?(signal: AbortSignal): Promise<void>;
+}
+
+/** Outcome of a push that was not wholly taken (OTLP partial success, Loki's 400): these items are lost and not to be sent again. */
+export interface PushResult {
+  readonly rejected: number;
+  /** `error.type` of the telemetry: `partial_success`, `400`. */
+  readonly errorType: string;
 }
 
 /** Thrown by {@link Exporter.push}: the same batch may succeed later. */
@@ -33,11 +41,20 @@ export class RetryableError extends Error {
   readonly retryAfterMs: number | undefined;
   /** `error.type` of the telemetry: an HTTP status, a gRPC code, an errno. */
   readonly errorType: string;
-  constructor(message: string, options: { errorType: string; retryAfterMs?: number; cause?: unknown }) {
+  /** What is still to be sent, when part of the batch was delivered. Absent = all of it. */
+  readonly remaining: Batch | undefined;
+  /** Items of the delivered part that the backend refused for good. */
+  readonly rejected: PushResult | undefined;
+  constructor(
+    message: string,
+    options: { errorType: string; retryAfterMs?: number; remaining?: Batch; rejected?: PushResult; cause?: unknown },
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'RetryableError';
     this.errorType = options.errorType;
     this.retryAfterMs = options.retryAfterMs;
+    this.remaining = options.remaining;
+    this.rejected = options.rejected;
   }
 }
 

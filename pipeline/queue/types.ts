@@ -1,5 +1,6 @@
 import type { Observable } from 'rxjs';
 import type { Batch } from '../batch.ts';
+import type { Accounts } from './accounts.ts';
 
 /**
  * The one buffer of the pipeline: in front of each exporter. offered = sent + dropped{reason} + queued at every moment.
@@ -13,6 +14,10 @@ export interface DeliveryQueue {
   readonly pressure$: Observable<boolean>;
   /** Items and bytes held now, in flight included. */
   stats(): { readonly items: number; readonly bytes: number; readonly inFlight: number };
+  /** Sums since the queue was made: `offered + recovered = sent + dropped + queued`. */
+  accounts(): Accounts;
+  /** Resolves when everything offered so far is as durable as the storage makes it: with disk, it survives kill -9. */
+  flush(): Promise<void>;
   /** Sends what it holds until `signal` aborts; then what is in memory is counted as dropped, what is on disk stays. Twice is safe. */
   stop(signal: AbortSignal): Promise<void>;
 }
