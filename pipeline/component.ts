@@ -9,6 +9,8 @@ import type { QueueConfig } from './queue/config.ts';
 /** Subscribe = start, unsubscribe = stop: resources are taken in the subscribe function and freed in its teardown. */
 export interface Receiver {
   run(): Observable<Batch>;
+  /** Takes a new config in place on reload, kernel maps and subscription kept. True = taken; absent or false = it is replaced. */
+  reconfigure?(config: unknown): boolean;
 }
 
 /** A processor never throws out of the stream and never mutates what it is given. */
@@ -26,6 +28,8 @@ export interface Exporter {
   push(batch: Batch, signal: AbortSignal): Promise<void | PushResult>;
   /** Frees what `start` took. Safe before `start` and twice. `signal` aborts at the shutdown deadline. */
   stop?(signal: AbortSignal): Promise<void>;
+  /** Takes a new config in place on reload, listeners and state kept. True = taken; absent or false = it is replaced. */
+  reconfigure?(config: unknown): boolean;
 }
 
 /** Outcome of a push that was not wholly taken (OTLP partial success, Loki's 400): these items are lost and not to be sent again. */
@@ -100,6 +104,8 @@ export interface NodeIdentity {
   /** `k8s.node.name`: `service.node_name`, else NODE_NAME, else the host name. */
   readonly name: string;
 }
+
+export type ComponentKind = 'receiver' | 'processor' | 'exporter';
 
 interface Declaration<C> {
   /** Folder name = config key = telemetry name. */
