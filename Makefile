@@ -15,14 +15,6 @@ export NODE_OPTIONS := --disable-warning=ExperimentalWarning $(NODE_OPTIONS)
 stamps := .cache/stamps
 lanes := unit golden conformance netlink bpf pods interop faults kernels
 
-bpf_sources := $(wildcard bpf/*.bpf.c)
-bpf_objects := $(bpf_sources:.c=.o)
-bpf_headers := $(wildcard bpf/*.h)
-bpf_arch := $(if $(filter arm64,$(node_arch)),arm64,x86)
-# The kernel's UAPI headers (asm/types.h) live in a multiarch folder that clang does not search for the bpf target.
-bpf_include := -I/usr/include/$(shell uname -m)-linux-gnu
-clang := clang
-
 ##@ Every day
 
 .PHONY: help
@@ -87,12 +79,9 @@ build: node_modules/.package-lock.json bpf ## dist/: JavaScript and BPF objects,
 	@node tools/build.ts
 
 .PHONY: bpf
-bpf: $(bpf_objects) ## The BPF objects
-
-bpf/%.bpf.o: bpf/%.bpf.c $(bpf_headers) | $(stamps)/system-run
-	@echo "  bpf  $<"
-	@$(clang) -g -O2 -Wall -Werror -target bpf -mcpu=v3 -D__TARGET_ARCH_$(bpf_arch) $(bpf_include) -Ibpf -c $< -o $@
-	@llvm-strip -g $@
+bpf: $(stamps)/system-run ## The BPF objects, what changed only
+	@if command -v clang > /dev/null; then bpf/build.sh objects; \
+	 else echo 'bpf: there is no clang here, so the BPF objects are not built and the ebpf receiver will be off.'; fi
 
 .PHONY: new-receiver new-processor new-exporter
 new-receiver new-processor new-exporter: new-%: node_modules/.package-lock.json
@@ -100,7 +89,7 @@ new-receiver new-processor new-exporter: new-%: node_modules/.package-lock.json
 
 .PHONY: clean
 clean: ## Remove what was built; keeps node_modules, .node and .cache
-	@rm -rf dist .output bpf/*.bpf.o
+	@rm -rf dist .output
 
 ##@ Scaffolding
 ## make new-receiver NAME=x, new-processor, new-exporter: a component that is green from its first minute
