@@ -52,7 +52,10 @@ export interface NetlinkOptions {
   readonly strict?: boolean;
 }
 
-/** Called for each message of an answer; `false` abandons the dump (and closes the socket). */
+/**
+ * Called for each message of an answer; `false` abandons the dump (and closes the socket). It must not make another netlink request
+ * itself: all sockets of a thread receive into one buffer.
+ */
 export type MessageVisitor = (message: NetlinkMessage) => unknown;
 
 export interface DumpOptions {
