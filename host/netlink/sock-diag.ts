@@ -160,7 +160,7 @@ export class SocketRecord {
   }
   /** The 16 bytes of the remote address as a map key; allocates one short string. */
   remoteKey(): string {
-    return this.#buffer.latin1Slice(this.#at + 24, this.#at + 40);
+    return this.#buffer.toString('latin1', this.#at + 24, this.#at + 40);
   }
   /** Device the socket is bound to, 0 for none. */
   get interfaceIndex(): number {
@@ -208,7 +208,7 @@ export class SocketRecord {
   /** Congestion control (`DiagExtension.congestion`); empty when not asked for. Allocates. */
   congestionControl(): string {
     if (this.#congestion === 0) return '';
-    const text = this.#buffer.latin1Slice(this.#congestion, this.#congestionEnd);
+    const text = this.#buffer.toString('latin1', this.#congestion, this.#congestionEnd);
     const nul = text.indexOf('\0');
     return nul < 0 ? text : text.slice(0, nul);
   }
