@@ -1,0 +1,127 @@
+import {
+  type MetricsBatch,
+  makeSchema,
+  type Resource,
+  type Schema,
+  type Scope,
+  type Snapshot,
+} from '../../pipeline/batch.ts';
+import type { Clock } from '../../pipeline/clock.ts';
+import { kubeskoopLayout } from './kubeskoop.ts';
+import { type Layout, otelLayout } from './layout.ts';
+import { metrics } from './metrics.ts';
+import type { ResourceLabels } from './resource-labels.ts';
+import { makeView, type View } from './view.ts';
+
+export interface StateOptions {
+  readonly naming: 'otel' | 'kubeskoop';
+  readonly extras: boolean;
+  readonly targetInfo: boolean;
+  readonly expirationMs: number;
+  readonly nodeName: string;
+}
+
+/**
+ * The latest batch of each source. A batch is complete, so that it replaces the one before; a source that fell silent is forgotten
+ * after a while. Batches are kept by reference and never changed: a view may go on being streamed while newer ones come.
+ */
+export class State {
+  readonly #options: StateOptions;
+  readonly #clock: Clock;
+  readonly #labels: ResourceLabels;
+  readonly #layouts = new WeakMap<Schema, Layout>();
+  readonly #sources = new Map<string, { batch: MetricsBatch; atMs: number }>();
+  readonly #node: Resource;
+  #view: View | undefined;
+  #sourceSchema: { key: string; schema: Schema } | undefined;
+
+  constructor(options: StateOptions, clock: Clock, labels: ResourceLabels) {
+    this.#options = options;
+    this.#clock = clock;
+    this.#labels = labels;
+    this.#node = { attributes: { 'k8s.node.name': options.nodeName } };
+  }
+
+  put(batch: MetricsBatch): void {
+    this.#sources.set(batch.source, { batch, atMs: this.#clock.monotonicMs() });
+    this.#view = undefined;
+  }
+
+  /** Number of sources that are shown. */
+  get sources(): number {
+    this.#expire();
+    return this.#sources.size;
+  }
+
+  /** Everything there is to show now; undefined when no source has sent anything (or not for a long time). */
+  view(): View | undefined {
+    this.#expire();
+    if (this.#sources.size === 0) return undefined;
+    if (this.#view) return this.#view;
+    const batches = Array.from(this.#sources.values(), (s) => s.batch);
+    const own = this.#collectionTimes(batches);
+    this.#view = makeView([...batches, own], (s) => this.#layoutOf(s), this.#labels, this.#options.targetInfo);
+    return this.#view;
+  }
+
+  #expire(): void {
+    const oldest = this.#clock.monotonicMs() - this.#options.expirationMs;
+    for (const [source, { atMs }] of this.#sources) {
+      if (atMs >= oldest) continue;
+      this.#sources.delete(source);
+      this.#view = undefined;
+    }
+  }
+
+  #layoutOf(snapshot: Snapshot): Layout | undefined {
+    if (this.#options.naming === 'kubeskoop' && isNameless(snapshot)) return undefined;
+    let layout = this.#layouts.get(snapshot.schema);
+    if (!layout) {
+      layout =
+        this.#options.naming === 'kubeskoop'
+          ? kubeskoopLayout(snapshot.schema, this.#labels.names, this.#options.extras)
+          : otelLayout(snapshot.schema, this.#labels.names);
+      this.#layouts.set(snapshot.schema, layout);
+    }
+    return layout;
+  }
+
+  /** `skoop.source.collection.timestamp`: a scrape shows values that were read a moment ago, and here is when. */
+  #collectionTimes(batches: readonly MetricsBatch[]): MetricsBatch {
+    const key = batches.map((b) => b.source).join('\n');
+    if (this.#sourceSchema?.key !== key) {
+      const metric = metrics['skoop.source.collection.timestamp'];
+      const series = batches.map((b) => ({ metric, attributes: { 'skoop.source': b.source } }));
+      this.#sourceSchema = { key, schema: makeSchema(series) };
+    }
+    const values = Float64Array.from(batches, (b) => newestMs(b) / 1000);
+    const timeMs = this.#clock.nowMs();
+    const snapshot: Snapshot = {
+      owner: undefined,
+      resource: this.#node,
+      startTimeMs: timeMs,
+      timeMs,
+      schema: this.#sourceSchema.schema,
+      values,
+    };
+    return { kind: 'metrics', source: 'exporter/sources', scope: ownScope, snapshots: [snapshot] };
+  }
+}
+
+const ownScope: Scope = { name: 'skoopline/exporters/prometheus' };
+
+function newestMs(batch: MetricsBatch): number {
+  let newest = Number.NaN;
+  for (const s of batch.snapshots) if (!(s.timeMs <= newest)) newest = s.timeMs;
+  return newest;
+}
+
+/**
+ * KubeSkoop's labels name a pod or (empty) the node. A network namespace that is neither, such as that of a container without
+ * Kubernetes, would be shown as the node: KubeSkoop leaves those out, and so do we under its naming.
+ */
+function isNameless({ owner, resource }: Snapshot): boolean {
+  if (owner?.netns === undefined && owner?.containerId === undefined && owner?.podUid === undefined) return false;
+  if (resource.attributes['k8s.pod.name'] !== undefined) return false;
+  return resource.attributes['skoop.netns.host'] !== true;
+}
