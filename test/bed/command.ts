@@ -22,7 +22,7 @@ export function command(argv: readonly string[], options: CommandOptions = {}): 
   const { promise, resolve, reject } = Promise.withResolvers<Finished>();
   const spawnOptions: SpawnOptions = {
     stdio: ['pipe', 'pipe', 'pipe'],
-    timeout: options.timeoutMs ?? 60_000,
+    timeout: (options.timeoutMs ?? 60_000) * timeScale,
     killSignal: 'SIGKILL',
     env: { ...process.env, ...options.env },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
@@ -53,8 +53,11 @@ export async function output(argv: readonly string[], options: CommandOptions = 
   return stdout;
 }
 
+/** How much longer than on real hardware everything takes: set in emulated guests (test/kernels/vm.ts). */
+export const timeScale = Number(process.env['SKOOPLINE_TIME_SCALE'] ?? 1);
+
 export interface WaitOptions {
-  /** Default 30 s. */
+  /** Default 30 s, times {@link timeScale}. */
   readonly timeoutMs?: number;
   /** Pause between two looks. Default 50 ms. */
   readonly everyMs?: number;
@@ -67,7 +70,7 @@ export interface WaitOptions {
  */
 export async function waitFor<T>(what: string, look: () => T | Promise<T>, options: WaitOptions = {}) {
   const { timeoutMs = 30_000, everyMs = 50 } = options;
-  const deadline = performance.now() + timeoutMs;
+  const deadline = performance.now() + timeoutMs * timeScale;
   let last: unknown;
   for (;;) {
     try {

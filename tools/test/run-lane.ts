@@ -14,6 +14,8 @@ export interface LaneResult {
   /** Why it did not run at all, or why tests in it were skipped: proved reasons, each once. */
   readonly whyNot: readonly string[];
   readonly failures: readonly Outcome[];
+  /** Every test that ran, failures included. */
+  readonly outcomes: readonly Outcome[];
   /** Where all of its output is. */
   readonly log: string | undefined;
 }
@@ -56,7 +58,16 @@ function nodeArguments(lane: Lane, files: readonly string[], log: string): strin
  */
 export async function runLane(lane: Lane, only: readonly string[], signal: AbortSignal): Promise<LaneResult> {
   const began = performance.now();
-  const nothing = { lane: lane.name, passed: 0, failed: 0, skipped: 0, seconds: 0, failures: [], log: undefined };
+  const nothing = {
+    lane: lane.name,
+    passed: 0,
+    failed: 0,
+    skipped: 0,
+    seconds: 0,
+    failures: [],
+    outcomes: [],
+    log: undefined,
+  };
   const files = [
     ...new Set(lane.files.flatMap((g) => globSync(g, { exclude: ['**/node_modules/**', '**/templates/**'] }))),
   ]
@@ -118,6 +129,7 @@ export async function runLane(lane: Lane, only: readonly string[], signal: Abort
       ...new Set(outcomes.filter((o) => o.status === 'skipped').map((o) => o.detail ?? `${o.name}: no reason given`)),
     ],
     failures,
+    outcomes,
     log,
   };
 }
