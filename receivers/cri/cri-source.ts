@@ -1,4 +1,18 @@
-import { catchError, defer, EMPTY, map, merge, type Observable, repeat, retry, timer } from 'rxjs';
+import {
+  catchError,
+  concat,
+  defer,
+  EMPTY,
+  map,
+  merge,
+  type Observable,
+  of,
+  repeat,
+  retry,
+  tap,
+  throwError,
+  timer,
+} from 'rxjs';
 import type { ContainerEntity, PodEntity } from '../../pipeline/batch.ts';
 import type { ComponentContext } from '../../pipeline/component.ts';
 import type { CriConfig } from './config.ts';
@@ -220,7 +234,20 @@ export class CriSource implements PodSource {
   /** Subscribes again after a break; gives up, as absent, where the runtime has no such service. */
   #steady(stream$: Observable<string>, what: string): Observable<string> {
     const { clock, telemetry } = this.#options.context;
+    let connected = true;
     return stream$.pipe(
+      tap(() => {
+        connected = true;
+      }),
+      // What happened while nobody listened is found by looking: once when the stream breaks, which also finds out whether the runtime is back.
+      catchError((error) => {
+        const first = connected;
+        connected = false;
+        return concat(
+          first ? of('stream lost') : EMPTY,
+          throwError(() => error),
+        );
+      }),
       repeat({ delay: () => timer(1000, clock.scheduler) }),
       retry({
         delay: (error, count) => {
