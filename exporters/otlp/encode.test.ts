@@ -1,0 +1,250 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ProtobufLogsSerializer } from '@opentelemetry/otlp-transformer';
+import fc from 'fast-check';
+import {
+  itemCount,
+  type LogRecord,
+  type LogsBatch,
+  type MetricsBatch,
+  makeSchema,
+  type Snapshot,
+} from '../../pipeline/batch.ts';
+import type { Attributes, AttributeValue } from '../../pipeline/catalogue.ts';
+import { defineMetrics } from '../../pipeline/catalogue.ts';
+import { ProtobufWriter } from '../../pipeline/protobuf.ts';
+import { encodeLogs, logsByResource, severityText } from './encode-logs.ts';
+import { encodeMetrics, msToNs } from './encode-metrics.ts';
+import { sdkRecords } from './json.ts';
+import { dividedSnapshots } from './split.ts';
+import { logsBatches, metricsBatches, pods, schemaOfAll, scope } from './testdata/batches.ts';
+import { decodeOtlp } from './testdata/decode.ts';
+
+const unlimited = 2 ** 30;
+
+function encodeAllLogs(batch: LogsBatch, maxBytes = unlimited) {
+  const out = [];
+  for (const r of encodeLogs(logsByResource(batch), maxBytes, new ProtobufWriter(64))) {
+    out.push({ ...r, bytes: Uint8Array.from(r.bytes) });
+  }
+  return out;
+}
+
+function encodeAllMetrics(batch: MetricsBatch, maxBytes = unlimited) {
+  const out = [];
+  const w = new ProtobufWriter(64);
+  for (const r of encodeMetrics(dividedSnapshots(batch, maxBytes, w), maxBytes, w)) {
+    out.push({ ...r, bytes: Uint8Array.from(r.bytes) });
+  }
+  return out;
+}
+
+/** All records of a decoded request. */
+function recordsOf(request: { resourceLogs: { scopeLogs: { logRecords: unknown[] }[] }[] }): unknown[] {
+  return request.resourceLogs.flatMap((r) => r.scopeLogs.flatMap((s) => s.logRecords));
+}
+
+/** OTLP JSON of a value, as protobuf's own JSON mapping prints it. */
+function anyValue(v: AttributeValue): unknown {
+  if (typeof v === 'string') return { stringValue: v };
+  if (typeof v === 'boolean') return { boolValue: v };
+  if (typeof v === 'number') return Number.isSafeInteger(v) ? { intValue: String(v) } : { doubleValue: v };
+  return { arrayValue: v.length > 0 ? { values: v.map(anyValue) } : {} };
+}
+const keyValues = (a: Attributes) => Object.entries(a).map(([key, v]) => ({ key, value: anyValue(v) }));
+/** proto3 leaves out what is empty or zero. */
+const present = (o: Record<string, unknown>) =>
+  Object.fromEntries(
+    Object.entries(o).filter(([, v]) => v !== '' && v !== 0 && v !== '0' && !(Array.isArray(v) && v.length === 0)),
+  );
+
+function expectedRecord(r: LogRecord) {
+  return present({
+    timeUnixNano: String(r.timeUnixNs),
+    severityNumber: r.severityNumber,
+    severityText: severityText[r.severityNumber],
+    body: { stringValue: r.body },
+    attributes: keyValues(r.attributes),
+    observedTimeUnixNano: String(r.observedTimeUnixNs),
+    eventName: r.eventName,
+  });
+}
+
+test('logs decode by the published protos to what went in', () => {
+  fc.assert(
+    fc.property(logsBatches, (batch) => {
+      const [only, ...more] = encodeAllLogs(batch);
+      assert.equal(more.length, 0);
+      const { resourceLogs } = decodeOtlp('ExportLogsServiceRequest', only!.bytes);
+      const resources = [...new Set(batch.records.map((r) => r.resource))];
+      assert.deepEqual(
+        resourceLogs,
+        resources.map((resource) => ({
+          resource: { attributes: keyValues(resource.attributes) },
+          scopeLogs: [
+            {
+              scope: { ...scope },
+              logRecords: batch.records.filter((r) => r.resource === resource).map(expectedRecord),
+            },
+          ],
+        })),
+      );
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test("logs decode to the same as the OpenTelemetry serializer's", async () => {
+  const toSdk = await sdkRecords(scope);
+  fc.assert(
+    fc.property(logsBatches, (batch) => {
+      // The SDK writes whole numbers beyond 2^53 as int_value; we as double_value, which is what they are.
+      fc.pre(
+        batch.records.every((r) =>
+          Object.values(r.attributes).every((v) => !Number.isInteger(v) || Number.isSafeInteger(v)),
+        ),
+      );
+      const official = ProtobufLogsSerializer.serializeRequest(batch.records.map(toSdk))!;
+      const ours = encodeAllLogs(batch)[0]!.bytes;
+      assert.deepEqual(decodeOtlp('ExportLogsServiceRequest', ours), decodeOtlp('ExportLogsServiceRequest', official));
+    }),
+    { numRuns: 100 },
+  );
+});
+
+test('logs are split below the limit, in order, none lost, none twice', () => {
+  fc.assert(
+    fc.property(logsBatches, fc.integer({ min: 300, max: 6000 }), (batch, limit) => {
+      const grouped = logsByResource(batch);
+      const requests = encodeAllLogs(batch, limit);
+      const decoded = requests.map((r) => decodeOtlp('ExportLogsServiceRequest', r.bytes));
+      let done = 0;
+      for (const [i, r] of requests.entries()) {
+        const records = recordsOf(decoded[i]);
+        assert.equal(records.length, r.items);
+        assert.deepEqual(records, grouped.records.slice(done, r.done).map(expectedRecord));
+        assert.ok(r.bytes.length <= limit || r.items === 1, `${r.bytes.length} > ${limit} with ${r.items} records`);
+        done = r.done;
+      }
+      assert.equal(done, batch.records.length);
+    }),
+    { numRuns: 200 },
+  );
+});
+
+function expectedPoint(s: Snapshot, offset: number, attributes: Attributes) {
+  return present({
+    attributes: keyValues(attributes),
+    startTimeUnixNano: String(msToNs(s.startTimeMs)),
+    timeUnixNano: String(msToNs(s.timeMs)),
+    asDouble: s.values[offset],
+  });
+}
+
+function expectedHistogram(s: Snapshot, series: (typeof schemaOfAll.series)[number]) {
+  const { offset, attributes, metric } = series;
+  const layout = metric.histogram!;
+  const counts = [...s.values.slice(offset + 3, offset + 3 + layout.buckets)];
+  const low = counts.findIndex((n) => n > 0);
+  const high = counts.findLastIndex((n) => n > 0);
+  const positive = present({ offset: layout.offset + low, bucketCounts: counts.slice(low, high + 1).map(String) });
+  const { sum, ...rest } = present({
+    attributes: keyValues(attributes),
+    startTimeUnixNano: String(msToNs(s.startTimeMs)),
+    timeUnixNano: String(msToNs(s.timeMs)),
+    count: String(s.values[offset]),
+    sum: `sum ${s.values[offset + 1]}`,
+    scale: layout.scale,
+    zeroCount: String(s.values[offset + 2]),
+    ...(low < 0 ? {} : { positive }),
+  });
+  assert.ok(sum);
+  return { ...rest, sum: s.values[offset + 1] };
+}
+
+const dataKeys = { counter: 'sum', updowncounter: 'sum', gauge: 'gauge', histogram: 'exponentialHistogram' } as const;
+
+function expectedMetrics(s: Snapshot) {
+  const metrics = [...new Set(s.schema.series.map((d) => d.metric))];
+  return metrics.flatMap((metric) => {
+    const series = s.schema.series.filter((d) => d.metric === metric && !Number.isNaN(s.values[d.offset]));
+    if (series.length === 0) return [];
+    const dataPoints = series.map((d) => {
+      if (metric.histogram) return expectedHistogram(s, d);
+      const { asDouble, ...point } = expectedPoint(s, d.offset, d.attributes);
+      // The value is in a oneof, so zero is present.
+      return { ...point, asDouble: asDouble ?? s.values[d.offset] };
+    });
+    const data = {
+      dataPoints,
+      ...(metric.instrument === 'gauge' ? {} : { aggregationTemporality: 2 }),
+      ...(metric.instrument === 'counter' ? { isMonotonic: true } : {}),
+    };
+    return [
+      { name: metric.name, description: metric.description, unit: metric.unit, [dataKeys[metric.instrument]]: data },
+    ];
+  });
+}
+
+test('metrics decode by the published protos to what went in', () => {
+  fc.assert(
+    fc.property(metricsBatches, (batch) => {
+      const requests = encodeAllMetrics(batch);
+      const decoded = requests.flatMap((r) => decodeOtlp('ExportMetricsServiceRequest', r.bytes).resourceMetrics);
+      const withValues = batch.snapshots.filter((s) => expectedMetrics(s).length > 0);
+      assert.deepEqual(
+        decoded,
+        withValues.map((s) => ({
+          resource: { attributes: keyValues(s.resource.attributes) },
+          scopeMetrics: [{ scope: { ...scope }, metrics: expectedMetrics(s) }],
+        })),
+      );
+      assert.equal(
+        requests.reduce((n, r) => n + r.items, 0),
+        itemCount(batch),
+      );
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test('metrics are split below the limit by snapshot, and a large snapshot by series', () => {
+  const names = Object.fromEntries(
+    Array.from({ length: 1009 }, (_, i) => [
+      `skoop.m${i}`,
+      { instrument: 'counter', unit: '1', description: 'A counter.', source: 'test', scope: 'netns' } as const,
+    ]),
+  );
+  const schema = makeSchema(Object.values(defineMetrics(names)).map((metric) => ({ metric })));
+  const snapshots = pods.map((resource, p) => ({
+    owner: undefined,
+    resource,
+    startTimeMs: 1000,
+    timeMs: 2000,
+    schema,
+    values: Float64Array.from({ length: schema.slots }, (_, i) => p * 10_000 + i),
+  }));
+  const batch: MetricsBatch = { kind: 'metrics', source: 'test', scope, snapshots };
+  const limit = 20_000;
+  const requests = encodeAllMetrics(batch, limit);
+  const seen = new Map<string, number>();
+  for (const r of requests) {
+    assert.ok(r.bytes.length <= limit, `${r.bytes.length}`);
+    for (const rm of decodeOtlp('ExportMetricsServiceRequest', r.bytes).resourceMetrics) {
+      const pod = rm.resource.attributes[0].value.stringValue;
+      for (const m of rm.scopeMetrics[0].metrics) seen.set(`${pod} ${m.name}`, m.sum.dataPoints[0].asDouble);
+    }
+  }
+  assert.equal(
+    requests.reduce((n, r) => n + r.items, 0),
+    5045,
+  );
+  assert.equal(seen.size, 5045);
+  assert.equal(seen.get('web-3 skoop.m1008'), 31_008);
+});
+
+test('a snapshot without values makes no request', () => {
+  const values = new Float64Array(schemaOfAll.slots).fill(Number.NaN);
+  const snapshot = { owner: undefined, resource: pods[0]!, startTimeMs: 0, timeMs: 0, schema: schemaOfAll, values };
+  assert.deepEqual(encodeAllMetrics({ kind: 'metrics', source: 'test', scope, snapshots: [snapshot] }), []);
+});
