@@ -7,6 +7,7 @@ import {
   type Position,
   placeOf,
   readDocument,
+  toWritten,
 } from './config/document.ts';
 import { checkSection } from './config/issues.ts';
 import { checkPipelines } from './config/pipelines.ts';
@@ -24,6 +25,8 @@ export interface ComponentConfig {
   readonly config: unknown;
   /** The section as written, environment resolved. */
   readonly plain: unknown;
+  /** The section as written: fit to be shown, since what the environment holds may be secret. */
+  readonly written: unknown;
 }
 
 export interface PipelineConfig {
@@ -44,6 +47,8 @@ export interface AgentConfig {
   readonly exporters: ReadonlyMap<string, ComponentConfig>;
   readonly pipelines: readonly PipelineConfig[];
   readonly service: ServiceConfig;
+  /** The `service` section as written, its pipelines too. */
+  readonly writtenService: unknown;
   /** SHA-256 of what the file says, environment resolved: equal for files that differ in comments and order of keys only. */
   readonly hash: string;
 }
@@ -139,6 +144,7 @@ async function readRoot(
     exporters: components.exporters.parsed,
     pipelines,
     service,
+    writtenService: toWritten(root.entries.get('service')!.node),
     hash: createHash('sha256').update(canonical(root)).digest('hex'),
   };
 }
@@ -208,7 +214,17 @@ async function readComponent(
   const subject = checked.value ?? checked.repaired;
   if (subject !== undefined) errors.push(...crossCheck(declaration, subject, entry, path, checked.problems));
   if (checked.value === undefined) return { declaration };
-  return { declaration, parsed: { kind, id, declaration, config: checked.value, plain: checked.plain } };
+  return {
+    declaration,
+    parsed: {
+      kind,
+      id,
+      declaration,
+      config: checked.value,
+      plain: checked.plain,
+      written: toWritten(entry.node) ?? {},
+    },
+  };
 }
 
 function unknownType(type: string, section: SectionName, registry: ComponentRegistry): string {

@@ -201,6 +201,14 @@ export function toPlain(node: Located): unknown {
   return out;
 }
 
+/** The plain value with references to the environment as they were written: fit to be shown. */
+export function toWritten(node: Located): unknown {
+  if (node.kind === 'scalar') return node.written ?? node.value;
+  if (node.kind === 'list') return node.items.map(toWritten);
+  const entries = [...node.entries].map(([key, { node: inner }]) => [key, toWritten(inner) ?? undefined]);
+  return Object.fromEntries(entries);
+}
+
 /** The value at a path, and the place of the key that names it; undefined where the file says nothing. */
 export function locate(root: Located, path: Path): { readonly node: Located; readonly keyAt: Position } | undefined {
   let found = { node: root, keyAt: root.at };

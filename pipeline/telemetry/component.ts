@@ -27,6 +27,8 @@ export class EngineTelemetry implements ComponentTelemetry {
   readonly #failing = new Map<string, { sinceMs: number; count: number; loggedAtMs: number; unlogged: number }>();
   #dropped = 0;
   #created = 0;
+  /** Gauges that wait for {@link activate}: those of a component that is being built beside the one it may replace. */
+  #waiting: (() => void)[] | undefined = [];
 
   constructor(options: {
     readonly kind: ComponentKind;
@@ -125,7 +127,15 @@ export class EngineTelemetry implements ComponentTelemetry {
 
   gauge(name: string, unit: string, description: string, read: GaugeRead): void {
     const full = { name: `otelcol_${this.kind}_${name}`, unit, description };
-    this.#cells.gauge(full, this.#owner, this.attributes, read);
+    const register = () => this.#cells.gauge(full, this.#owner, this.attributes, read);
+    if (this.#waiting) this.#waiting.push(register);
+    else register();
+  }
+
+  /** Lets its gauges be seen. */
+  activate(): void {
+    for (const register of this.#waiting ?? []) register();
+    this.#waiting = undefined;
   }
 
   /** A cell that is there from the start, at zero. */

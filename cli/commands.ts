@@ -1,0 +1,18 @@
+import type { Command } from './command.ts';
+
+/** The commands there are, in the order of the help. Lazy: only the one that is asked for is loaded. */
+export const commands: Readonly<
+  Record<string, { readonly summary: string; readonly load: () => Promise<{ readonly command: Command }> }>
+> = {
+  run: { summary: 'Run a pipeline until told to stop.', load: () => import('./run.ts') },
+  validate: { summary: 'Check a pipeline; touches nothing.', load: () => import('./validate.ts') },
+  components: {
+    summary: 'List receivers, processors and exporters.',
+    load: () => import('./components.ts'),
+  },
+  'print-config': {
+    summary: 'Print a pipeline with every default filled in.',
+    load: () => import('./print-config.ts'),
+  },
+  version: { summary: 'Print the version.', load: () => import('./version.ts') },
+};

@@ -1,0 +1,125 @@
+import {
+  BehaviorSubject,
+  combineLatest,
+  distinctUntilChanged,
+  map,
+  type Observable,
+  of,
+  type Subscription,
+  shareReplay,
+  switchMap,
+} from 'rxjs';
+import type { Batch, Signal } from './batch.ts';
+import type { Clock } from './clock.ts';
+import type { Receiver } from './component.ts';
+import type { ComponentConfig } from './config.ts';
+import { itemNouns, itemsOf } from './items.ts';
+import type { ComponentState } from './states.ts';
+import { supervise } from './supervise.ts';
+import type { Cell } from './telemetry/cells.ts';
+import type { EngineTelemetry } from './telemetry/component.ts';
+
+/** Where a source's batches go: the entrance of a pipeline. */
+export interface Target {
+  readonly id: string;
+  readonly signal: 'metrics' | 'logs';
+  push(batch: Batch): void;
+}
+
+/** Any pressure on any of a changing set of queues. */
+export class Pressure {
+  readonly #queues$ = new BehaviorSubject<readonly Observable<boolean>[]>([]);
+  readonly pressure$: Observable<boolean> = this.#queues$.pipe(
+    switchMap((queues) =>
+      queues.length === 0 ? of(false) : combineLatest(queues).pipe(map((all) => all.includes(true))),
+    ),
+    distinctUntilChanged(),
+    shareReplay({ bufferSize: 1, refCount: true }),
+  );
+  watch(queues: readonly Observable<boolean>[]): void {
+    this.#queues$.next(queues);
+  }
+}
+
+/** A receiver in the graph: subscribed once, whatever number of pipelines name it. */
+export class Source {
+  readonly id: string;
+  component: ComponentConfig;
+  /** Undefined when this host lacks what it needs. */
+  readonly receiver: Receiver | undefined;
+  readonly telemetry: EngineTelemetry;
+  readonly pressure: Pressure;
+  readonly #clock: Clock;
+  readonly #onState: (state: ComponentState) => void;
+  readonly #accepted: Readonly<Record<Signal, Cell>>;
+  readonly #refused: Readonly<Record<Signal, Cell>>;
+  #targets: readonly Target[] = [];
+  #subscription: Subscription | undefined;
+
+  constructor(options: {
+    readonly component: ComponentConfig;
+    readonly receiver: Receiver | undefined;
+    readonly telemetry: EngineTelemetry;
+    readonly pressure: Pressure;
+    readonly clock: Clock;
+    readonly onState: (state: ComponentState) => void;
+  }) {
+    this.id = options.component.id;
+    this.component = options.component;
+    this.receiver = options.receiver;
+    this.telemetry = options.telemetry;
+    this.pressure = options.pressure;
+    this.#clock = options.clock;
+    this.#onState = options.onState;
+    const cells = (verb: string, words: string) => {
+      const cell = (signal: Signal) =>
+        this.telemetry.cell(
+          `${verb}_${itemNouns[signal]}`,
+          '{item}',
+          `Number of ${itemNouns[signal].replace('_', ' ')} ${words}.`,
+        );
+      return { metrics: cell('metrics'), logs: cell('logs'), entities: cell('entities') };
+    };
+    this.#accepted = cells('accepted', 'taken into the pipelines');
+    this.#refused = cells('refused', 'that could not be taken into the pipelines');
+  }
+
+  connect(targets: readonly Target[], queues: readonly Observable<boolean>[]): void {
+    this.#targets = targets;
+    this.pressure.watch(queues);
+  }
+
+  start(): void {
+    if (!this.receiver || this.#subscription) return;
+    const { receiver, telemetry } = this;
+    this.#subscription = supervise({ receiver, telemetry, clock: this.#clock, onState: this.#onState }).subscribe(
+      (batch) => this.#take(batch),
+    );
+  }
+
+  stop(): void {
+    if (!this.receiver) return;
+    this.#subscription?.unsubscribe();
+    this.#onState({ state: 'stopped' });
+  }
+
+  /** Must not throw: RxJS would turn that into an uncaught exception. */
+  #take(batch: Batch): void {
+    try {
+      const accepted = this.#accepted[batch.kind];
+      const items = itemsOf(batch);
+      accepted.value += items;
+      let isTaken = false;
+      for (const target of this.#targets) {
+        if (batch.kind !== 'entities' && batch.kind !== target.signal) continue;
+        isTaken = true;
+        target.push(batch);
+      }
+      if (!isTaken) this.telemetry.dropped('no_pipeline', items, batch.kind);
+    } catch (error) {
+      const kind: unknown = (batch as Partial<Batch> | undefined)?.kind;
+      if (kind === 'metrics' || kind === 'logs' || kind === 'entities') this.#refused[kind].value += 1;
+      this.telemetry.failed('batch', error);
+    }
+  }
+}
