@@ -53,7 +53,7 @@ export const config = z.strictObject({
     .describe('Resource attributes that become labels of every series; a trailing * stands for any rest.'),
   anonymous_resource_labels: z
     .array(z.string())
-    .default(['container.id', 'skoop.netns.*'])
+    .default(['container.name', 'container.id', 'k8s.pod.uid', 'skoop.netns.name', 'skoop.netns.inode'])
     .describe('The same, in addition, for what belongs to no pod, so that it can be told apart.'),
   additional_labels: z.array(additionalLabel).default([]).describe(
     // biome-ignore lint/suspicious/noTemplateCurlyInString: this is how users write it.

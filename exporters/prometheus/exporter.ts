@@ -157,9 +157,7 @@ export class PrometheusExporter implements Exporter {
     const bounds = this.#config.max_buckets;
     const rendering = new Rendering(
       (allocate) =>
-        format === 'protobuf'
-          ? renderProtobuf(view, allocate, { histogramBounds: bounds })
-          : renderText(view, format, allocate, bounds),
+        format === 'protobuf' ? renderProtobuf(view, allocate, bounds) : renderText(view, format, allocate, bounds),
       encoding,
     );
     this.#running.set(key, { view, rendering });

@@ -4,7 +4,7 @@ import { type AdditionalLabel, additionalValue } from './additional-labels.ts';
 import { labelText } from './escape.ts';
 import { makeRow, type Row } from './layout.ts';
 import { type Label, labelName, labelsOf } from './naming.ts';
-import { encodeLabels } from './wire.ts';
+import { encodeLabels } from './protobuf.ts';
 
 /**
  * The labels that a resource (a pod, the node) puts on each of its series, rendered once per resource and kept as long as the

@@ -1,6 +1,7 @@
 import {
   type MetricsBatch,
   makeSchema,
+  noResource,
   type Resource,
   type Schema,
   type Scope,
@@ -116,12 +117,16 @@ function newestMs(batch: MetricsBatch): number {
   return newest;
 }
 
+/** What only the resource of something that is neither a pod nor the node has. */
+const strangerKeys = ['skoop.netns.inode', 'container.id', 'k8s.pod.uid'];
+
 /**
  * KubeSkoop's labels name a pod or (empty) the node. A network namespace that is neither, such as that of a container without
  * Kubernetes, would be shown as the node: KubeSkoop leaves those out, and so do we under its naming.
  */
 function isNameless({ owner, resource }: Snapshot): boolean {
-  if (owner?.netns === undefined && owner?.containerId === undefined && owner?.podUid === undefined) return false;
   if (resource.attributes['k8s.pod.name'] !== undefined) return false;
-  return resource.attributes['skoop.netns.host'] !== true;
+  // Without a processor that names owners, nothing tells the node's namespace from others.
+  if (resource === noResource) return owner !== undefined;
+  return strangerKeys.some((key) => resource.attributes[key] !== undefined);
 }
