@@ -16,7 +16,7 @@ export function compilePattern(pattern: string): Test {
     return (value) => regexp.test(value);
   }
   if (!/[*?]/.test(pattern)) return (value) => value === pattern;
-  const source = pattern.replace(/[*?]|[^*?]+/g, (part) => (part === '*' ? '.*' : part === '?' ? '.' : escape(part)));
+  const source = pattern.replace(/[*?]|[^*?]+/g, (part) => (part === '*' ? '.*' : part === '?' ? '.' : literal(part)));
   const regexp = new RegExp(`^${source}$`, 'su');
   return (value) => regexp.test(value);
 }
@@ -47,6 +47,6 @@ export function badPatterns(rules: Rules, path: readonly string[]): { path: (str
 }
 
 /** Makes text stand for itself in a regular expression (RegExp.escape needs Node 24). */
-function escape(text: string): string {
+function literal(text: string): string {
   return text.replace(/[\\^$.|+()[\]{}/]/g, '\\$&');
 }

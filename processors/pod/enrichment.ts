@@ -52,11 +52,11 @@ function selector(patterns: readonly string[]): Selector {
   const exact = new Set(patterns.filter((p) => !p.includes('*')));
   const globs = patterns
     .filter((p) => p.includes('*'))
-    .map((p) => new RegExp(`^${p.split('*').map(escape).join('.*')}$`));
+    .map((p) => new RegExp(`^${p.split('*').map(literal).join('.*')}$`));
   return (key) => exact.has(key) || globs.some((g) => g.test(key));
 }
 
 /** Makes text stand for itself in a regular expression. */
-function escape(text: string): string {
+function literal(text: string): string {
   return text.replace(/[\\^$.|?+()[\]{}/]/g, '\\$&');
 }

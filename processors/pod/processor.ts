@@ -1,5 +1,5 @@
 import { map } from 'rxjs';
-import type { Batch, EntitiesBatch, LogRecord, PodEntity, Resource, Snapshot } from '../../pipeline/batch.ts';
+import type { Batch, EntitiesBatch, PodEntity, Resource } from '../../pipeline/batch.ts';
 import type { ComponentContext, Processor } from '../../pipeline/component.ts';
 import type { PodConfig } from './config.ts';
 import { type Enrichment, enricher } from './enrichment.ts';
@@ -19,18 +19,20 @@ function process(batch: Batch, pods: Pods): Batch {
       pods.apply(batch);
       return batch;
     case 'metrics': {
-      const snapshots = mapChanged(batch.snapshots, (s) => withResource(s, pods.resourceOf(s.resource)));
+      const snapshots = mapChanged(batch.snapshots, (s) => {
+        const resource = pods.resourceOf(s.resource);
+        return resource === s.resource ? s : Object.freeze({ ...s, resource });
+      });
       return snapshots === batch.snapshots ? batch : Object.freeze({ ...batch, snapshots });
     }
     case 'logs': {
-      const records = mapChanged(batch.records, (r) => withResource(r, pods.resourceOf(r.resource)));
+      const records = mapChanged(batch.records, (r) => {
+        const resource = pods.resourceOf(r.resource);
+        return resource === r.resource ? r : Object.freeze({ ...r, resource });
+      });
       return records === batch.records ? batch : Object.freeze({ ...batch, records });
     }
   }
-}
-
-function withResource<T extends Snapshot | LogRecord>(item: T, resource: Resource): T {
-  return item.resource === resource ? item : (Object.freeze({ ...item, resource }) as T);
 }
 
 /** As `map`, and the same array when nothing changed. */
