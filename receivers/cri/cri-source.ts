@@ -152,6 +152,7 @@ export class CriSource implements PodSource {
       const call = { timeoutMs: config.timeout, signal };
       const request = { podSandboxId: sandbox.id, verbose: true };
       detail = detailOf(await this.#channel.unary(podSandboxStatus, request, call));
+      if (detail.badInfo) context.telemetry.rejected('bad_verbose_info');
       if (!detail.hostNetwork && detail.pid === undefined && detail.netnsPath === undefined) {
         const pid = (await this.#pidElsewhere(sandbox, containers, signal)) ?? undefined;
         detail = { ...detail, pid };

@@ -16,7 +16,8 @@ export interface SandboxDetail {
   readonly hostNetwork: boolean;
   readonly pid: number | undefined;
   readonly netnsPath: string | undefined;
-  readonly netnsClosed: boolean;
+  /** The runtime gave verbose info that is no JSON. */
+  readonly badInfo: boolean;
 }
 
 /** Reads a status answer. Addresses: the first and the additional ones, without empty ones. */
@@ -30,7 +31,7 @@ export function detailOf(answer: PodSandboxStatusResponse): SandboxDetail {
     hostNetwork: mode === NamespaceMode.NODE || (mode === undefined && info?.hostNetwork === true),
     pid: info?.pid,
     netnsPath: info?.netnsPath,
-    netnsClosed: info?.netnsClosed ?? false,
+    badInfo: info === undefined && answer.info['info'] !== undefined,
   };
 }
 

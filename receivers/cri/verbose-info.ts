@@ -9,14 +9,12 @@ export interface VerboseInfo {
   readonly netnsPath?: string;
   /** True when the runtime says that the pod has no network namespace of its own. */
   readonly hostNetwork: boolean;
-  /** containerd: the namespace's mount is gone. */
-  readonly netnsClosed: boolean;
 }
 
-const nothing: VerboseInfo = Object.freeze({ hostNetwork: false, netnsClosed: false });
+const nothing: VerboseInfo = Object.freeze({ hostNetwork: false });
 
 /**
- * Reads the verbose info of containerd (`pid`, `netNamespaceClosed`, `runtimeSpec`) and CRI-O (`pid`, `runtimeSpec`), both under the
+ * Reads the verbose info of containerd (`pid`, `runtimeSpec`) and CRI-O (`pid`, `runtimeSpec`), both under the
  * key `info`; cri-dockerd has none.
  *
  * @returns undefined when there is no info or it is not JSON.
@@ -39,7 +37,6 @@ export function parseVerboseInfo(info: Readonly<Record<string, string>>): Verbos
     ...(typeof pid === 'number' && Number.isSafeInteger(pid) && pid > 0 && { pid }),
     ...(typeof path === 'string' && path.startsWith('/') && { netnsPath: path }),
     hostNetwork: namespaces !== undefined && network === undefined,
-    netnsClosed: json['netNamespaceClosed'] === true,
   };
 }
 
