@@ -243,13 +243,23 @@ function crossCheck(
 ): DocumentProblem[] {
   const failed = new Set(already.map((p) => p.path.join('\0')));
   const out: DocumentProblem[] = [];
-  for (const rule of declaration.check?.(config) ?? []) {
+  for (const rule of rulesBroken(declaration, config, failed.size > 0)) {
     const full = [...path, ...rule.path];
     if (full.some((_, i) => failed.has(full.slice(0, i + 1).join('\0')))) continue;
     const isWhole = rule.path.length === 0 || entry.node.kind === 'scalar';
     out.push({ at: isWhole ? entry.keyAt : placeBelow(entry, rule.path), path: full, message: rule.message });
   }
   return out;
+}
+
+/** @param isPartial some keys may be missing, which no rule expects. */
+function rulesBroken(declaration: ComponentDeclaration, config: unknown, isPartial: boolean) {
+  try {
+    return declaration.check?.(config) ?? [];
+  } catch (error) {
+    if (isPartial) return [];
+    return [{ path: [], message: `cannot be checked: ${messageOf(error)}` }];
+  }
 }
 
 function placeBelow(

@@ -1,4 +1,16 @@
-import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument, type Scalar } from 'yaml';
+import {
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  type Pair,
+  parseDocument,
+  type Scalar,
+  type YAMLParseError,
+  type YAMLWarning,
+} from 'yaml';
 import { substitute, typeOf } from './env.ts';
 
 /** A place in the file, both counted from 1. */
@@ -35,6 +47,8 @@ export interface LocatedScalar extends Placed {
   readonly value: string | number | boolean | null;
   /** Where `${env:…}` was in it: the text as written. Such values are never printed. */
   readonly written?: string;
+  /** Something is wrong with it that has been reported: nothing more is said about it. */
+  readonly broken?: true;
   /** The text before it was typed, where the type came from the environment: `"0123"` of 123. */
   readonly text?: string;
 }
@@ -56,8 +70,8 @@ export function readDocument(
   const lines = new LineCounter();
   const doc = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false, merge: false });
   const problems: DocumentProblem[] = [];
-  for (const e of [...doc.errors, ...doc.warnings]) {
-    problems.push({ at: lines.linePos(e.pos[0]), path: [], message: `not valid YAML: ${sentence(e.message)}` });
+  for (const e of [...independent(doc.errors), ...doc.warnings]) {
+    problems.push({ at: lines.linePos(e.pos[0]), path: [], message: yamlMessage(e, text) });
   }
   if (doc.errors.length > 0) return { root: undefined, problems };
   const reader = new Reader(lines, env, problems);
@@ -65,9 +79,23 @@ export function readDocument(
   return { root: reader.tooBig ? undefined : root, problems };
 }
 
-function sentence(message: string): string {
-  const line = message.split('\n')[0] ?? message;
-  return line.charAt(0).toLowerCase() + line.slice(1).replace(/[.:]$/, '');
+/** Less the errors that follow from one before: a parser that lost its way complains about all the rest. */
+function independent(errors: readonly YAMLParseError[]): YAMLParseError[] {
+  const places = new Set<number>();
+  return errors.filter((e, i) => {
+    if (i > 0 && (e.code === 'UNEXPECTED_TOKEN' || places.has(e.pos[0]))) return false;
+    places.add(e.pos[0]);
+    return true;
+  });
+}
+
+function yamlMessage(error: YAMLParseError | YAMLWarning, text: string): string {
+  const [at] = error.pos;
+  if (text[at] === '{' && text[at - 1] === '$')
+    return `not valid YAML: inside { } and [ ] a reference like \${env:NAME} needs quotes`;
+  if (error.code === 'MULTIPLE_DOCS') return 'not valid YAML: a config is one document, without ---';
+  const line = error.message.split('\n')[0] ?? '';
+  return `not valid YAML: ${line.charAt(0).toLowerCase()}${line.slice(1).replace(/[.:]$/, '')}`;
 }
 
 type Path = readonly (string | number)[];
@@ -117,7 +145,7 @@ class Reader {
     const target = this.#anchors.get(name);
     if (target && !this.#open.has(target)) return this.read(target, path);
     this.#report(at, path, target ? `alias *${name} is part of what it stands for` : `alias *${name} has no anchor`);
-    return { kind: 'scalar', at, value: null, size: 1 };
+    return { kind: 'scalar', at, value: null, size: 1, broken: true };
   }
 
   #map(pairs: readonly Pair<Node, Node | null>[], at: Position, path: Path): LocatedMap {
@@ -158,8 +186,8 @@ class Reader {
     }
     const { text, references, problems } = substitute(value, this.#env);
     for (const message of problems) this.#report(at, path, message);
+    if (problems.length > 0) return { kind: 'scalar', at, value: null, written: value, size: 1, broken: true };
     if (!references) return { kind: 'scalar', at, value: text, size: 1 };
-    if (problems.length > 0) return { kind: 'scalar', at, value: null, written: value, size: 1 };
     const retype = node.type === 'PLAIN' && node.tag === undefined;
     if (!retype) return { kind: 'scalar', at, value: text, written: value, size: 1 };
     return { kind: 'scalar', at, value: typeOf(text), text, written: value, size: 1 };

@@ -1,4 +1,4 @@
-import type { ZodType, z } from 'zod';
+import { ZodObject, type ZodType, type z } from 'zod';
 import { type DocumentProblem, type Located, locate, type Position, placeOf, toPlain } from './document.ts';
 import { knownKeys } from './keys.ts';
 import { didYouMean } from './suggest.ts';
@@ -39,8 +39,26 @@ export function checkSection<T>(
   const problems: DocumentProblem[] = [];
   for (const issue of issues) problems.push(...problemsOf(issue, schema, section, base));
   plain = toPlain(node) ?? {};
-  const repaired = schema.safeParse(without(structuredClone(plain), issues));
-  return { value: undefined, repaired: repaired.success ? repaired.data : undefined, plain, problems };
+  return { value: undefined, repaired: repair(schema, plain, issues), plain, problems };
+}
+
+/** What is left when the keys that are wrong take their defaults, or are left out where they have none. */
+function repair<T>(schema: ZodType<T, unknown>, plain: unknown, issues: readonly Issue[]): T | undefined {
+  const rest = without(structuredClone(plain), issues);
+  const parsed = schema.safeParse(rest);
+  if (parsed.success) return parsed.data;
+  if (!(schema instanceof ZodObject)) return undefined;
+  try {
+    const missing = parsed.error.issues.map((issue) => String(issue.path[0]));
+    for (const key of missing) delete (rest as Record<string, unknown>)[key];
+    const partial: ZodObject = schema.omit(
+      Object.fromEntries(missing.map((key) => [key, true])) as Record<string, never>,
+    );
+    const part = partial.safeParse(rest);
+    return part.success ? (part.data as unknown as T) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Where a string is wanted and the environment gave something that looks like a number, the text is what was meant. */
@@ -113,6 +131,7 @@ function problemsOf(
     }));
   }
   const found = locate(section.node, path)?.node;
+  if (found?.kind === 'scalar' && found.broken) return [];
   const isEmpty = !found || (found.kind === 'scalar' && found.value === null);
   const at =
     path.length === 0 || (isEmpty && path.length === 1 && !found)

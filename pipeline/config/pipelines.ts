@@ -40,16 +40,21 @@ export function checkPipelines(
   }
   const used: Record<SectionName, Set<string>> = { receivers: new Set(), processors: new Set(), exporters: new Set() };
   const out: PipelineConfig[] = [];
+  const before = errors.length;
   for (const [id, pipeline] of entry.node.entries) {
     out.push(...checkPipeline(id, pipeline, components, registry, used, errors));
   }
-  for (const section of sectionNames) {
-    for (const [id, at] of components[section].places) {
-      if (!used[section].has(id))
-        warnings.push({ at, path: [section, id], message: 'defined but used in no pipeline' });
-    }
-  }
+  // A pipeline with errors may well have meant what seems to be used nowhere.
+  if (errors.length === before) warnings.push(...unused(components, used));
   return out;
+}
+
+function unused(components: Components, used: Readonly<Record<SectionName, Set<string>>>): DocumentProblem[] {
+  return sectionNames.flatMap((section) => {
+    const { places, declarations } = components[section];
+    const idle = [...places].filter(([id]) => declarations.has(id) && !used[section].has(id));
+    return idle.map(([id, at]) => ({ at, path: [section, id], message: 'defined but used in no pipeline' }));
+  });
 }
 
 function checkPipeline(

@@ -3,7 +3,7 @@ import { duration } from '../fields.ts';
 
 const address = () =>
   z
-    .string()
+    .string({ error: 'expected an address such as localhost:8888 or [::1]:8888' })
     .regex(/^(?:\[[0-9a-fA-F:.]+\]|[^:[\]]*):\d{1,5}$/, {
       error: 'expected an address such as localhost:8888 or [::1]:8888',
     })
@@ -52,7 +52,7 @@ export const serviceSchema = z.strictObject({
     })
     .prefault({})
     .describe('Health endpoint.'),
-  pipelines: z.unknown().describe('Pipelines by id: metrics, logs, metrics/name, ...'),
+  pipelines: z.unknown().optional().describe('Pipelines by id: metrics, logs, metrics/name, ...'),
 });
 
 /** `service` as parsed: durations in ms. */
