@@ -8,13 +8,17 @@ export const components: ComponentRegistry = {
   receivers: {
     cri: () => import('./receivers/cri/index.ts'),
     netlink: () => import('./receivers/netlink/index.ts'),
+    procfs: () => import('./receivers/procfs/index.ts'),
   },
   processors: {
     filter: () => import('./processors/filter/index.ts'),
+    limit_series: () => import('./processors/limit_series/index.ts'),
     netns: () => import('./processors/netns/index.ts'),
     pod: () => import('./processors/pod/index.ts'),
   },
   exporters: {
+    debug: () => import('./exporters/debug/index.ts'),
+    file: () => import('./exporters/file/index.ts'),
     otlp: () => import('./exporters/otlp/index.ts'),
     prometheus: () => import('./exporters/prometheus/index.ts'),
   },
