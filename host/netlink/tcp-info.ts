@@ -49,6 +49,12 @@ export class TcpInfo {
   get lastDataSentMs(): number {
     return this.#u32(44);
   }
+  get lastDataReceivedMs(): number {
+    return this.#u32(52);
+  }
+  get lastAckReceivedMs(): number {
+    return this.#u32(56);
+  }
   /** Smoothed round-trip time. 0 until the first sample. */
   get rttUs(): number {
     return this.#u32(68);
