@@ -33,6 +33,12 @@ const config = {
 
 const jobs = { otel: 9464, text: 9465, kubeskoop: 9466, own: 8888 };
 
+/**
+ * promtool wants no name to end in `_count`, but the semantic conventions call these `system.network.connection.count` and
+ * `k8s.container.restart.count`, and the rules from OpenTelemetry to Prometheus do not rename them.
+ */
+const namedByConvention = /^(system_network_connection_count|k8s_container_restart_count) .* "_count" suffix$/;
+
 describe('a real Prometheus', () => {
   let bed: Bed;
   let agent: Agent;
@@ -97,7 +103,8 @@ describe('a real Prometheus', () => {
       await waitFor(`${query} to be ${opens}`, async () => (await prometheus.number(query)) === opens);
     }
     const joined =
-      'skoop_tcp_passive_opens_total{job="otel",k8s_pod_name="web-0"} * on (k8s_pod_name, k8s_namespace_name) group_left (k8s_pod_label_app) target_info{k8s_container_name=""}';
+      'skoop_tcp_passive_opens_total{job="otel",k8s_pod_name="web-0"} * on (k8s_pod_name, k8s_namespace_name) ' +
+      'group_left (k8s_pod_label_app) target_info{job="otel",k8s_container_name=""}';
     await waitFor('a join with target_info', async () => {
       const [result] = await prometheus.query(joined);
       return result?.metric['k8s_pod_label_app'] === 'web' && Number(result.value?.[1]) === 17;
@@ -118,8 +125,9 @@ describe('a real Prometheus', () => {
       // KubeSkoop's names break the rules that promtool checks (counters as gauges, without _total): they are what they are.
       if (job === 'kubeskoop' || job === 'own') continue;
       const text = await agent.scrape({ address: `127.0.0.1:${port}`, accept: 'text/plain' });
-      const { code, stdout, stderr } = await promtoolCheckMetrics(text);
-      assert.equal(code, 0, `${job}: ${stdout}${stderr}`);
+      const { stdout, stderr } = await promtoolCheckMetrics(text);
+      const complaints = `${stdout}${stderr}`.split('\n').filter((l) => l !== '' && !namedByConvention.test(l));
+      assert.deepEqual(complaints, [], job);
     }
   });
 });
