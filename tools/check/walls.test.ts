@@ -85,6 +85,7 @@ test('/proc is read through the proc root only, but may be named in prose and in
 test('an operator that buffers without bound needs a stated bound', () => {
   const source = "import { mergeMap } from 'rxjs';\nexport const f = mergeMap(() => []);\n";
   assert.equal(refused('receivers/x/a.ts', source).length, 1);
+  assert.equal(refused('receivers/x/a.ts', "Map.groupBy([], f);\nimport { map } from 'rxjs';\n").length, 0);
   assert.equal(refused('receivers/x/a.ts', `// bounded: one per interval.\n${source}`).length, 0);
 });
 

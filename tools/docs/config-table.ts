@@ -32,7 +32,7 @@ interface JsonSchema {
   readonly exclusiveMaximum?: number;
 }
 
-const durationText = /^(\d+(\.\d+)?(ns|us|ms|s|m|h|d))+$/;
+const durationText = /^0$|^(\d+(\.\d+)?(ns|us|ms|s|m|h|d))+$/;
 const sizeText = /^\d+(\.\d+)?\s*(B|KiB|MiB|GiB|KB|MB|GB)$/;
 
 /** Scalars as YAML's flow style shows them. */
