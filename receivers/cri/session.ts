@@ -140,7 +140,10 @@ export class Session {
   }
 
   #adopt(source: PodSource): PodSource {
-    if (this.#abort.signal.aborted) source.close();
+    if (this.#abort.signal.aborted) {
+      source.close();
+      this.#abort.signal.throwIfAborted();
+    }
     this.#source = source;
     this.#sourceSubscription = source.wake$.subscribe((why) => this.#sourceWake.next(why));
     return source;
@@ -207,16 +210,14 @@ export class Session {
     if (!config.events || before === after) return;
     const changes = changesOf(before, after);
     const times = { nowNs: context.clock.nowUnixNs() };
-    const records: LogRecord[] = [
-      ...changes.started.map((p) => podStarted(p, times)),
-      ...changes.containersStarted.map(({ pod, container }) => containerStarted(pod, container, times)),
-    ];
+    const records: LogRecord[] = changes.started.map((p) => podStarted(p, times));
     // Details of how they ended cost a call each; a slow runtime must not hold the round for longer than one deadline.
     const endMs = context.clock.monotonicMs() + config.timeout;
     for (const { pod, container } of changes.containersExited) {
       const exit = context.clock.monotonicMs() < endMs ? await this.#source?.exitOf(container.id) : undefined;
       records.push(containerExited(pod, container, exit, times));
     }
+    for (const { pod, container } of changes.containersStarted) records.push(containerStarted(pod, container, times));
     records.push(...changes.stopped.map((p) => podStopped(p, times)));
     if (records.length === 0 || this.#abort.signal.aborted) return;
     this.#out.next({ kind: 'logs', source: `${context.id}/pods`, scope: this.#scope, records: Object.freeze(records) });
