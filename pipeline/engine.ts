@@ -85,9 +85,10 @@ export class Engine {
   /** Drains and stops everything until `signal` aborts; what is queued in memory then is counted as dropped. Twice is safe. */
   async stop(signal: AbortSignal): Promise<void> {
     return this.#exclusive(async () => {
-      this.#isStopped = true;
       const graph = this.#graph;
-      if (!graph) return;
+      const isFirst = !this.#isStopped;
+      this.#isStopped = true;
+      if (!graph || !isFirst) return;
       for (const { node } of graph.sources.values()) node.stop();
       await Promise.all([...graph.chains.values()].map((chain) => chain.flush(signal)));
       await Promise.all([...graph.sinks.values()].map(({ node }) => node.stop(signal)));

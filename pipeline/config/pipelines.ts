@@ -139,7 +139,7 @@ function unfitText(id: string, signal: 'metrics' | 'logs', defined: ComponentSec
   const declaration = defined.declarations.get(id);
   if (!declaration || declaration.kind === 'processor') return undefined;
   const { signals } = declaration;
-  if (signals.includes(signal) || (declaration.kind === 'receiver' && signals.includes('entities'))) return undefined;
+  if (signals.includes(signal) || signals.includes('entities')) return undefined;
   const verb = declaration.kind === 'receiver' ? 'emits' : 'takes';
   return `${id} ${verb} ${signals.join(' and ')}, not ${signal}`;
 }
