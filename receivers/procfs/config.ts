@@ -29,7 +29,7 @@ export const config = z.strictObject({
           include: patterns(['*'], 'Interfaces to read; * stands for anything.'),
           exclude: patterns(['lo'], 'Interfaces to leave out, in every namespace.'),
           host_exclude: patterns(
-            ['veth*', 'cali*', 'lxc*', 'azv*', 'eni*.*', 'gke*', 'nodelocaldns', 'kube-ipvs*'],
+            ['veth*', 'cali*', 'lxc*', 'azv*', 'eni*', 'gke*', 'nodelocaldns', 'kube-ipvs*'],
             'Interfaces to leave out in the node’s own namespace: the far ends of pods, which the pods show already.',
           ),
           max_interfaces: z.number().int().positive().default(256).describe('Most interfaces of one namespace.'),

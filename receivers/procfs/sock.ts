@@ -99,15 +99,21 @@ export class SockFiles {
    * @returns TCP sockets in use and in TIME_WAIT; NaN when the file does not say.
    */
   parse(text: Buffer, netns: Float64Array, node?: Float64Array): number {
-    let tcp = Number.NaN;
+    let inUse = Number.NaN;
+    let timeWait = Number.NaN;
     parseSockstat(text, this.#reject, (field, value) => {
       const slot = this.netns.slots.get(field);
       if (slot !== undefined) netns[slot] = value;
       const nodeSlot = this.node.slots.get(field);
       if (node && nodeSlot !== undefined) node[nodeSlot] = field.endsWith('.mem') ? value * this.#pageSize : value;
-      if (field === 'TCP.inuse' || field === 'TCP6.inuse') tcp = value + (Number.isNaN(tcp) ? 0 : tcp);
-      else if (field === 'TCP.tw') tcp += value;
+      if (field === 'TCP.inuse') inUse = value;
+      else if (field === 'TCP.tw') timeWait = value;
+      else if (field === 'TCP6.inuse') {
+        inUse = value;
+        // TIME_WAIT sockets of both IP versions are in net/sockstat.
+        timeWait = 0;
+      }
     });
-    return tcp;
+    return inUse + timeWait;
   }
 }
