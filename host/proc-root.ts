@@ -23,6 +23,9 @@ export function isGone(error: unknown): boolean {
 /** `NSFS_MAGIC` of include/uapi/linux/magic.h: the file system of namespace files. */
 const nsfsMagic = 0x6e736673;
 
+/** The kernel makes a buffer as large as the read for files of /proc/sys and refuses one of 4 MiB (ENOMEM, proc_sys_call_handler). */
+const longestRead = 1 << 20;
+
 /**
  * The only way to `/proc` and `/sys`, so that a folder with a captured host is a test. Paths given to the reading methods are
  * complete paths, made by {@link proc}, {@link sys} and {@link run}.
@@ -68,7 +71,8 @@ export class ProcRoot {
       let length = 0;
       for (;;) {
         if (length === this.#buffer.length) this.#grow();
-        const n = readSync(fd, this.#buffer, length, this.#buffer.length - length, null);
+        const room = Math.min(this.#buffer.length - length, longestRead);
+        const n = readSync(fd, this.#buffer, length, room, null);
         if (n === 0) return this.#buffer.subarray(0, length);
         length += n;
       }
