@@ -124,7 +124,7 @@ export class Btf {
     if (from >= this.#stringsLength) throw new BtfError(`BTF string ${offset} is out of range.`);
     const start = this.#strings + from;
     const end = this.#b.indexOf(0, start);
-    return this.#b.latin1Slice(start, end < 0 ? start : end);
+    return this.#b.toString('latin1', start, end < 0 ? start : end);
   }
 
   /** Runs `f` on the Btf that holds the type, with its header's offset. */
@@ -247,6 +247,24 @@ export class Btf {
     for (let i = 0; i < this.#at.length; i++) {
       if (((this.#b.readUInt32LE(this.#at[i]! + 4) >>> 24) & 0x1f) === kind) yield this.#firstId + i;
     }
+  }
+
+  /** The ENUM or ENUM64 that has a member of this name (enums without a name are found by one), in this Btf only. */
+  findEnumWith(member: string): number | undefined {
+    const offsets = this.#nameOffsets(member);
+    if (offsets.size === 0) return undefined;
+    const b = this.#b;
+    for (let i = 0; i < this.#at.length; i++) {
+      const o = this.#at[i]!;
+      const info = b.readUInt32LE(o + 4);
+      const kind = (info >>> 24) & 0x1f;
+      if (kind !== btfKind.enum && kind !== btfKind.enum64) continue;
+      const step = kind === btfKind.enum64 ? 12 : 8;
+      for (let m = 0; m < (info & 0xffff); m++) {
+        if (offsets.has(b.readUInt32LE(o + 12 + step * m))) return this.#firstId + i;
+      }
+    }
+    return undefined;
   }
 
   /** Where `name` stands in the string sections; strings may be shared as tails of longer ones, so there can be several. */

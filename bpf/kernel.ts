@@ -1,0 +1,111 @@
+import { hostRoot, type ProcRoot } from '../host/proc-root.ts';
+import { type KernelSymbols, sharedSymbols } from '../host/symbols/kallsyms.ts';
+import { KernelTypes } from '../host/symbols/kernel-types.ts';
+import { AbsentError } from '../pipeline/errors.ts';
+
+/** Capability numbers of include/uapi/linux/capability.h. */
+const cap = { netAdmin: 12, sysAdmin: 21, syslog: 34, perfmon: 38, bpf: 39 } as const;
+
+/** Effective capabilities from /proc/self/status, and what follows from them for BPF. */
+export interface Capabilities {
+  /** May load tracing programs: CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN. */
+  readonly bpf: boolean;
+  /** May attach to interfaces and cgroups. */
+  readonly netAdmin: boolean;
+  /** May read addresses in /proc/kallsyms. */
+  readonly syslog: boolean;
+  readonly sysAdmin: boolean;
+  /** What is missing for BPF, by name. */
+  readonly missing: readonly string[];
+}
+
+/** @param status text of /proc/self/status */
+export function parseCapabilities(status: string): Capabilities {
+  const digits = /^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0';
+  const bits = BigInt(`0x${digits}`);
+  const has = (n: number) => ((bits >> BigInt(n)) & 1n) === 1n;
+  const sysAdmin = has(cap.sysAdmin);
+  const missing = [
+    ...(sysAdmin || has(cap.bpf) ? [] : ['CAP_BPF']),
+    ...(sysAdmin || has(cap.perfmon) ? [] : ['CAP_PERFMON']),
+  ];
+  return { bpf: missing.length === 0, netAdmin: has(cap.netAdmin), syslog: has(cap.syslog), sysAdmin, missing };
+}
+
+/** The running kernel, as the choice of hooks needs it. Answers are remembered; `forgetTypes` frees the kernel's BTF. */
+export class Kernel {
+  readonly symbols: KernelSymbols;
+  readonly capabilities: Capabilities;
+  /** `6.1.0-28-amd64` */
+  readonly release: string;
+  /** Whether kprobes can be attached (CONFIG_KPROBE_EVENTS). */
+  readonly kprobes: boolean;
+  /** `none`, `integrity`, `confidentiality`. */
+  readonly lockdown: string;
+  readonly #root: ProcRoot;
+  #types: KernelTypes | undefined;
+  readonly #tracepoints = new Map<string, number | undefined>();
+  readonly #functions = new Map<string, boolean>();
+  readonly #symbolNames = new Map<string, boolean>();
+
+  private constructor(root: ProcRoot, symbols: KernelSymbols) {
+    this.#root = root;
+    this.symbols = symbols;
+    this.release = root.tryReadText(root.proc('sys/kernel/osrelease'))?.trim() ?? 'unknown';
+    this.capabilities = parseCapabilities(root.tryReadText(root.proc('self/status')) ?? '');
+    this.kprobes = root.list(root.sys('bus/event_source/devices')).includes('kprobe');
+    const lockdown = root.tryReadText(root.sys('kernel/security/lockdown')) ?? '';
+    this.lockdown = /\[(\w+)\]/.exec(lockdown)?.[1] ?? 'none';
+  }
+
+  /** Reads what must be known before the first probe: symbols without holding the event loop. */
+  static async probe(root: ProcRoot = hostRoot): Promise<Kernel> {
+    const symbols = sharedSymbols(root);
+    await symbols.refresh();
+    return new Kernel(root, symbols);
+  }
+
+  /** The kernel's types. @throws AbsentError when it has none */
+  get types(): KernelTypes {
+    this.#types ??= KernelTypes.read(this.#root);
+    return this.#types;
+  }
+
+  /** Frees the kernel's BTF (5 MB); asked again, it is read again. */
+  forgetTypes(): void {
+    this.#types = undefined;
+  }
+
+  /** @throws AbsentError with the one sentence that says why no BPF program can run here */
+  assertUsable(): void {
+    const { missing } = this.capabilities;
+    if (missing.length > 0) {
+      throw new AbsentError(`The agent may not load BPF programs: it lacks ${missing.join(' and ')}.`);
+    }
+    if (this.lockdown === 'confidentiality') {
+      throw new AbsentError('The kernel is locked down for confidentiality: BPF programs may not read kernel memory.');
+    }
+    void this.types;
+  }
+
+  tracepointArguments(name: string): number | undefined {
+    return remember(this.#tracepoints, name, () => this.types.tracepointArguments(name));
+  }
+
+  hasFunction(name: string): boolean {
+    return remember(this.#functions, name, () => this.types.hasFunction(name));
+  }
+
+  /** Whether a function can be named for a kprobe. True when symbols cannot be read: then only trying tells. */
+  hasSymbol(name: string): boolean {
+    return remember(this.#symbolNames, name, () => {
+      const { table } = this.symbols;
+      return table.size === 0 || table.has(name);
+    });
+  }
+}
+
+function remember<V>(known: Map<string, V>, key: string, ask: () => V): V {
+  if (!known.has(key)) known.set(key, ask());
+  return known.get(key) as V;
+}

@@ -1,0 +1,392 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { libbpf } from '../host/bpf/libbpf.ts';
+import { BpfError, type BpfLink, type BpfMap, BpfObject, type BpfProgram } from '../host/bpf/object.ts';
+import { AbsentError, AgentError, messageOf } from '../pipeline/errors.ts';
+import type { Kernel } from './kernel.ts';
+import { layoutHash, layoutOf, type ObjectLayout } from './layout.ts';
+
+/** One way to see what a hook must see: all of `programs` load and attach, or the next choice is tried. */
+export interface HookChoice {
+  /** Names of programs of the object; several where one look-out needs several functions watched. */
+  readonly programs: readonly string[];
+  /** Tracepoint arguments this program reads; a kernel with fewer does not have it. */
+  readonly arguments?: number;
+  /** Said by doctor: what this choice costs or cannot see, compared with the one before it. */
+  readonly note?: string;
+  /** Further conditions: why not, or undefined when it may be used. */
+  readonly unmet?: (kernel: Kernel) => string | undefined;
+  /** Other places for a program than its section's (fentry and kprobe targets that were renamed): the first that is there. */
+  readonly targets?: readonly string[];
+  /** The probe attaches it itself after loading (tcx, cgroups, iterators). */
+  readonly manual?: boolean;
+}
+
+/** Something the probe must see or would like to see, with its choices, best first. */
+export interface HookSpec {
+  readonly name: string;
+  /** What is lost without it. */
+  readonly purpose: string;
+  /** Without it the probe is off. */
+  readonly required: boolean;
+  readonly choices: readonly HookChoice[];
+}
+
+/** How a hook was served on this kernel. */
+export interface HookReport {
+  readonly hook: string;
+  readonly purpose: string;
+  /** Sections in use (`tp_btf/kfree_skb`); undefined = this hook is off. */
+  readonly sections: readonly string[] | undefined;
+  readonly programs: readonly string[];
+  readonly note: string | undefined;
+  /** Better choices and why they are not in use. */
+  readonly passedOver: readonly { readonly sections: readonly string[]; readonly reason: string }[];
+}
+
+export interface ProbeObject {
+  /** Base name: `packetloss` → packetloss.bpf.o */
+  readonly object: string;
+  /** From the generated file; the object must have the same. */
+  readonly layoutHash: string;
+  readonly hooks: readonly HookSpec[];
+}
+
+export interface LoadOptions {
+  /** Values of `const volatile` knobs, by C name. Arrays as bytes. */
+  readonly knobs?: Readonly<Record<string, number | bigint | Uint8Array>>;
+  /** Sizes of maps, where they differ from the source's. */
+  readonly mapEntries?: Readonly<Record<string, number>>;
+  /** Maps that exist already and are shared: map name → descriptor. */
+  readonly shared?: Readonly<Record<string, number>>;
+  /** Where the verifier's full log goes. */
+  readonly debug?: (message: string, log: string) => void;
+}
+
+/** Loaded and attached. Close it before the ring it shares. */
+export class LoadedProbe {
+  readonly object: BpfObject;
+  readonly hooks: readonly HookReport[];
+  readonly #links: BpfLink[];
+
+  constructor(object: BpfObject, hooks: readonly HookReport[], links: BpfLink[]) {
+    this.object = object;
+    this.hooks = hooks;
+    this.#links = links;
+  }
+
+  /** @throws AgentError when the object has no such map: a mistake in the probe */
+  map(name: string): BpfMap {
+    const map = this.object.maps.get(name);
+    if (!map) throw new AgentError('E_BPF_MAP', `The object ${this.object.name} has no map ${name}.`);
+    return map;
+  }
+
+  /** @throws AgentError when the object has no such program: a mistake in the probe */
+  program(name: string): BpfProgram {
+    const program = this.object.programs.get(name);
+    if (!program) throw new AgentError('E_BPF_PROGRAM', `The object ${this.object.name} has no program ${name}.`);
+    return program;
+  }
+
+  /** Programs in use, in the order of the hooks. */
+  get programs(): readonly BpfProgram[] {
+    return this.hooks.flatMap((h) => h.programs.map((p) => this.program(p)));
+  }
+
+  /** Keeps a link the probe made itself, to be destroyed with the rest. */
+  keep(link: BpfLink): BpfLink {
+    this.#links.push(link);
+    return link;
+  }
+
+  /** Detaches and frees. Twice is safe. */
+  close(): void {
+    for (const link of this.#links.splice(0)) link.destroy();
+    this.object.close();
+  }
+}
+
+/** Folders where objects may be: set by hand, beside the built program, the build output of a checkout. */
+function objectFolders(): readonly string[] {
+  const here = import.meta.dirname;
+  const own = [join(here, 'objects'), join(here, '../.output/bpf'), join(here, '../../.output/bpf')];
+  const custom = process.env['SKOOPLINE_BPF_DIR'];
+  return custom === undefined ? own : [custom];
+}
+
+/** @throws AbsentError when the object was not built */
+export function readObject(name: string): Buffer {
+  const file = `${name}.bpf.o`;
+  const folder = objectFolders().find((f) => existsSync(join(f, file)));
+  if (folder === undefined) {
+    throw new AbsentError(`The object ${file} is not there (looked in ${objectFolders().join(', ')}).`, {
+      hint: 'Build the objects with bpf/build.sh, or set SKOOPLINE_BPF_DIR.',
+    });
+  }
+  return readFileSync(join(folder, file));
+}
+
+/** Why a section cannot work on this kernel, as far as can be told without trying; undefined = try it. */
+function unmetSection(section: string, choice: HookChoice, kernel: Kernel): string | undefined {
+  const [kind = '', ...rest] = section.split('/');
+  const target = rest.at(-1) ?? '';
+  switch (kind) {
+    case 'tp_btf':
+    case 'raw_tp': {
+      const has = kernel.tracepointArguments(target);
+      if (has === undefined) return `this kernel has no tracepoint ${target}`;
+      if (choice.arguments !== undefined && has < choice.arguments) {
+        return `tracepoint ${target} has ${has} arguments here, ${choice.arguments} are needed`;
+      }
+      return undefined;
+    }
+    case 'fentry':
+    case 'fexit':
+      return (choice.targets ?? [target]).some((t) => kernel.hasFunction(t))
+        ? undefined
+        : `this kernel's types have no function ${(choice.targets ?? [target]).join(' or ')}`;
+    case 'kprobe':
+    case 'kretprobe':
+      if (!kernel.kprobes) return 'this kernel is built without kprobes';
+      return (choice.targets ?? [target]).some((t) => kernel.hasSymbol(t))
+        ? undefined
+        : `this kernel has no function ${(choice.targets ?? [target]).join(' or ')} (renamed or inlined)`;
+    default:
+      return undefined;
+  }
+}
+
+/** State of one attempt after another: which choices are ruled out, with the reason. */
+class Chooser {
+  readonly #spec: ProbeObject;
+  readonly #kernel: Kernel;
+  readonly #sections: ReadonlyMap<string, string>;
+  readonly #ruledOut = new Map<HookChoice, string>();
+
+  constructor(spec: ProbeObject, kernel: Kernel, sections: ReadonlyMap<string, string>) {
+    this.#spec = spec;
+    this.#kernel = kernel;
+    this.#sections = sections;
+    for (const hook of spec.hooks) for (const choice of hook.choices) this.#judge(choice);
+  }
+
+  #judge(choice: HookChoice): void {
+    const reason =
+      choice.unmet?.(this.#kernel) ??
+      choice.programs
+        .map((p) => {
+          const section = this.#sections.get(p);
+          return section === undefined ? `the object has no program ${p}` : unmetSection(section, choice, this.#kernel);
+        })
+        .find((r) => r !== undefined);
+    if (reason !== undefined) this.#ruledOut.set(choice, reason);
+  }
+
+  ruleOut(choice: HookChoice, reason: string): void {
+    this.#ruledOut.set(choice, reason);
+  }
+
+  choiceOf(hook: HookSpec): HookChoice | undefined {
+    return hook.choices.find((c) => !this.#ruledOut.has(c));
+  }
+
+  /** The choice in use that holds a program. */
+  holderOf(program: string): HookChoice | undefined {
+    return this.#spec.hooks.map((h) => this.choiceOf(h)).find((c) => c?.programs.includes(program));
+  }
+
+  sections(choice: HookChoice): readonly string[] {
+    return choice.programs.map((p) => this.#sections.get(p) ?? p);
+  }
+
+  report(hook: HookSpec): HookReport {
+    const choice = this.choiceOf(hook);
+    const better = choice ? hook.choices.slice(0, hook.choices.indexOf(choice)) : hook.choices;
+    return {
+      hook: hook.name,
+      purpose: hook.purpose,
+      sections: choice && this.sections(choice),
+      programs: choice?.programs ?? [],
+      note: choice?.note,
+      passedOver: better.map((c) => ({ sections: this.sections(c), reason: this.#ruledOut.get(c) ?? 'not tried' })),
+    };
+  }
+
+  /** @throws AbsentError when a required hook has no choice left */
+  assertServed(): void {
+    for (const hook of this.#spec.hooks) {
+      if (!hook.required || this.choiceOf(hook)) continue;
+      const why = hook.choices.map((c) => `${this.sections(c).join(' + ')}: ${this.#ruledOut.get(c)}`).join('; ');
+      throw new AbsentError(`The kernel offers no hook for ${this.#spec.object} (${hook.purpose}): ${why}.`);
+    }
+  }
+}
+
+/** libbpf names the program that failed: `prog 'skl_x': BPF program load failed`. */
+function culprit(log: string): string | undefined {
+  return (
+    /prog '([^']+)': (?:BPF program load failed|failed to (?:load|find|auto-attach))/.exec(log)?.[1] ??
+    /failed to load program '([^']+)'/.exec(log)?.[1]
+  );
+}
+
+function setKnobs(object: BpfObject, layout: ObjectLayout, knobs: LoadOptions['knobs']): void {
+  const rodata = [...object.maps.values()].find((m) => m.name.endsWith('.rodata'));
+  if (!rodata || !knobs) return;
+  const value = rodata.initialValue();
+  for (const [name, given] of Object.entries(knobs)) {
+    const knob = layout.knobs[name];
+    if (!knob) throw new AgentError('E_BPF_KNOB', `The object ${object.name} has no knob ${name}.`);
+    if (given instanceof Uint8Array) {
+      if (given.length > knob.size) throw new AgentError('E_BPF_KNOB', `${name} has room for ${knob.size} bytes only.`);
+      value.set(given, knob.offset);
+    } else {
+      const n = BigInt.asUintN(64, BigInt(given));
+      for (let i = 0; i < knob.size; i++) value[knob.offset + i] = Number((n >> BigInt(8 * i)) & 0xffn);
+    }
+  }
+  rodata.setInitialValue(value);
+}
+
+class Loader {
+  readonly #spec: ProbeObject;
+  readonly #kernel: Kernel;
+  readonly #options: LoadOptions;
+  readonly #bytes: Buffer;
+  readonly #layout: ObjectLayout;
+  readonly #chooser: Chooser;
+
+  constructor(spec: ProbeObject, kernel: Kernel, options: LoadOptions) {
+    this.#spec = spec;
+    this.#kernel = kernel;
+    this.#options = options;
+    this.#bytes = readObject(spec.object);
+    this.#layout = layoutOf(this.#bytes);
+    const hash = layoutHash(this.#layout);
+    if (hash !== spec.layoutHash) {
+      throw new AgentError(
+        'E_BPF_LAYOUT',
+        `The object ${spec.object}.bpf.o has another layout (${hash}) than this program was made for (${spec.layoutHash}).`,
+        { hint: 'Build both from the same sources: bpf/build.sh.' },
+      );
+    }
+    const object = BpfObject.open(this.#bytes, spec.object);
+    const sections = new Map([...object.programs.values()].map((p) => [p.name, p.section]));
+    object.close();
+    this.#chooser = new Chooser(spec, kernel, sections);
+  }
+
+  /** Each failure rules one choice out, so this ends. */
+  run(): LoadedProbe {
+    for (;;) {
+      this.#chooser.assertServed();
+      const loaded = this.#attempt();
+      if (loaded) return loaded;
+    }
+  }
+
+  #attempt(): LoadedProbe | undefined {
+    const object = BpfObject.open(this.#bytes, this.#spec.object);
+    const links: BpfLink[] = [];
+    const abandon = () => {
+      for (const link of links) link.destroy();
+      object.close();
+    };
+    try {
+      this.#prepare(object);
+      if (this.#load(object) && this.#attachAll(object, links)) {
+        return new LoadedProbe(
+          object,
+          this.#spec.hooks.map((h) => this.#chooser.report(h)),
+          links,
+        );
+      }
+      abandon();
+      return undefined;
+    } catch (error) {
+      abandon();
+      throw error;
+    }
+  }
+
+  #prepare(object: BpfObject): void {
+    const wanted = new Map<string, HookChoice>();
+    for (const hook of this.#spec.hooks) {
+      const choice = this.#chooser.choiceOf(hook);
+      for (const p of choice?.programs ?? []) if (choice) wanted.set(p, choice);
+    }
+    for (const program of object.programs.values()) {
+      const choice = wanted.get(program.name);
+      program.autoload = choice !== undefined;
+      const target = choice && this.#target(program, choice);
+      if (target !== undefined && /^f(entry|exit)\b/.test(program.section)) program.attachTarget = target;
+    }
+    setKnobs(object, this.#layout, this.#options.knobs);
+    for (const [name, entries] of Object.entries(this.#options.mapEntries ?? {})) {
+      const map = object.maps.get(name);
+      if (map) map.maxEntries = entries;
+    }
+    for (const [name, fd] of Object.entries(this.#options.shared ?? {})) object.maps.get(name)?.reuse(fd);
+  }
+
+  #target(program: BpfProgram, choice: HookChoice): string | undefined {
+    if (!choice.targets) return undefined;
+    return program.section.startsWith('f')
+      ? choice.targets.find((t) => this.#kernel.hasFunction(t))
+      : choice.targets.find((t) => this.#kernel.hasSymbol(t));
+  }
+
+  #load(object: BpfObject): boolean {
+    try {
+      object.load();
+      return true;
+    } catch (error) {
+      if (!(error instanceof BpfError)) throw error;
+      this.#options.debug?.(error.message, error.log);
+      const choice = this.#chooser.holderOf(culprit(error.log) ?? '');
+      if (!choice) throw error;
+      this.#chooser.ruleOut(
+        choice,
+        `the kernel refuses it: ${messageOf(error)
+          .replace(/^load \S+: /, '')
+          .replace(/\.$/, '')}`,
+      );
+      return false;
+    }
+  }
+
+  #attachAll(object: BpfObject, links: BpfLink[]): boolean {
+    for (const hook of this.#spec.hooks) {
+      const choice = this.#chooser.choiceOf(hook);
+      if (!choice || choice.manual) continue;
+      try {
+        for (const name of choice.programs) links.push(this.#attach(object.programs.get(name)!, choice));
+      } catch (error) {
+        if (!(error instanceof BpfError)) throw error;
+        this.#options.debug?.(error.message, error.log);
+        this.#chooser.ruleOut(choice, messageOf(error).replace(/\.$/, ''));
+        return false;
+      }
+    }
+    return true;
+  }
+
+  #attach(program: BpfProgram, choice: HookChoice): BpfLink {
+    const target = this.#target(program, choice);
+    if (target === undefined || !/^k(ret)?probe\b/.test(program.section)) return program.attach();
+    return program.attachKprobe(target, program.section.startsWith('kret'));
+  }
+}
+
+/**
+ * Opens, checks, loads and attaches an object with the best hooks this kernel has. Synchronous; some 10–100 ms, most of it in the
+ * kernel's verifier.
+ *
+ * @throws AbsentError when libbpf, the object or a required hook is missing; BpfError when the kernel refuses; AgentError
+ *         E_BPF_LAYOUT when object and program do not fit together
+ */
+export function loadProbe(spec: ProbeObject, kernel: Kernel, options: LoadOptions = {}): LoadedProbe {
+  libbpf();
+  return new Loader(spec, kernel, options).run();
+}

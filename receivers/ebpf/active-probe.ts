@@ -1,0 +1,153 @@
+import type { Logger } from 'pino';
+import type { Kernel } from '../../bpf/kernel.ts';
+import { type LoadedProbe, loadProbe } from '../../bpf/loader.ts';
+import { type View, viewOf } from '../../bpf/record.ts';
+import { MapReader } from '../../host/bpf/map-reader.ts';
+import type { Snapshot } from '../../pipeline/batch.ts';
+import type { Clock } from '../../pipeline/clock.ts';
+import type { ComponentTelemetry } from '../../pipeline/component.ts';
+import { Collection } from './collection.ts';
+import { accountMetrics } from './metrics.ts';
+import type { EventDraft, ProbeConfig, ProbeDefinition, ProbeRun, RecordHead } from './probe.ts';
+
+/** enum skl_full of bpf/include/skl/event.h, in order. */
+const fullUses = ['limit', 'count', 'state', 'event'] as const;
+
+export interface ProbeEnvironment {
+  readonly kernel: Kernel;
+  readonly telemetry: ComponentTelemetry;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly ringFd: number;
+}
+
+/** A probe that is loaded: decodes its records, reads its maps, keeps its account. */
+export class ActiveProbe {
+  readonly definition: ProbeDefinition;
+  readonly loaded: LoadedProbe;
+  readonly #run: ProbeRun;
+  readonly #collection = new Collection();
+
+  /**
+   * Loads and attaches.
+   *
+   * @param index goes into each record, so that the receiver knows whose it is
+   * @throws AbsentError, BpfError, AgentError as {@link loadProbe}
+   */
+  constructor(definition: ProbeDefinition, config: ProbeConfig, index: number, env: ProbeEnvironment) {
+    this.definition = definition;
+    const { name } = definition;
+    const { kernel, telemetry, clock } = env;
+    this.#run = definition.create(config, { name, kernel, telemetry, log: env.log, clock });
+    const interval = config.rate_limit > 0 ? Math.max(1, Math.round(1e9 / config.rate_limit)) : 0;
+    const common = {
+      skl_probe: index,
+      skl_events_on: config.events ? 1 : 0,
+      skl_interval_ns: interval,
+      skl_burst_ns: BigInt(interval) * BigInt(config.burst),
+    };
+    this.loaded = loadProbe(
+      { object: name, layoutHash: definition.layout.layoutHash, hooks: definition.hooks },
+      kernel,
+      {
+        knobs: { ...common, ...this.#run.load?.knobs },
+        ...(this.#run.load?.mapEntries && { mapEntries: this.#run.load.mapEntries }),
+        shared: { skl_ring: env.ringFd },
+        debug: (message, log) => env.log.debug({ probe: name, verifier: log }, message),
+      },
+    );
+    try {
+      this.#makeCommonAccounts();
+      this.#run.loaded?.(this.loaded);
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** Owners for whom skl_limit has no room share the account of owner 0, one for each type. */
+  #makeCommonAccounts(): void {
+    const { sklLimitKey, sklLimitVal } = this.definition.layout;
+    const limit = new MapReader(this.loaded.map('skl_limit'));
+    this.definition.eventTypes.forEach((_, type) => {
+      const key = Buffer.alloc(sklLimitKey.size);
+      key.writeUInt32LE(type, sklLimitKey.offsets['type']!);
+      limit.update(key, Buffer.alloc(sklLimitVal.size));
+    });
+  }
+
+  /** One record; undefined = nothing to tell, or rejected and counted. Never throws. */
+  decode(
+    view: View,
+    at: number,
+    length: number,
+    telemetry: ComponentTelemetry,
+  ): { head: RecordHead; draft: EventDraft } | undefined {
+    const head = this.definition.layout.sklHead.decode(view, at);
+    const codec = this.definition.records[head.type];
+    if (!codec) {
+      telemetry.rejected('unknown_event_type');
+      return undefined;
+    }
+    if (length < codec.size) {
+      telemetry.rejected('short_record');
+      return undefined;
+    }
+    try {
+      const draft = this.#run.decode?.(view, at, length, head);
+      return draft && { head, draft };
+    } catch (error) {
+      telemetry.rejected('undecodable_record');
+      telemetry.failed(`decoding ${this.definition.name}`, error);
+      return undefined;
+    }
+  }
+
+  /** Reads the probe's maps. @throws BpfError */
+  collect(nowMs: number): Snapshot[] {
+    this.#collection.begin(nowMs);
+    this.#run.collect?.(this.#collection);
+    this.#collectAccount();
+    this.#collectFull();
+    return this.#collection.finish();
+  }
+
+  #collectAccount(): void {
+    const { name, layout, eventTypes } = this.definition;
+    const out = this.#collection;
+    out.entries(this.loaded.map('skl_limit'), layout.sklLimitKey, (key, values, [at = 0]) => {
+      const account = layout.sklLimitVal.decode(values, at);
+      const attributes = { 'skoop.probe': name, 'skoop.event.type': eventTypes[key.type] ?? String(key.type) };
+      const { cookie, netns } = key.owner;
+      if (account.emitted > 0)
+        out.add(cookie, netns, out.series(accountMetrics['skoop.event.emitted'], attributes), account.emitted);
+      if (account.suppressed > 0) {
+        out.add(cookie, netns, out.series(accountMetrics['skoop.event.suppressed'], attributes), account.suppressed);
+      }
+      if (account.lost > 0)
+        out.add(cookie, netns, out.series(accountMetrics['skoop.event.lost'], attributes), account.lost);
+    });
+  }
+
+  #collectFull(): void {
+    const out = this.#collection;
+    const reader = new MapReader(this.loaded.map('skl_full'));
+    const key = Buffer.alloc(4);
+    fullUses.forEach((use, i) => {
+      key.writeUInt32LE(i);
+      const values = reader.lookup(key);
+      if (!values) return;
+      const view = viewOf(values);
+      let n = 0;
+      for (let w = 0; w < view.u32.length; w += 2) n += view.u32[w]! + view.u32[w + 1]! * 4294967296;
+      const attributes = { 'skoop.probe': this.definition.name, 'skoop.map.use': use };
+      if (n > 0) out.add(0, 0, out.series(accountMetrics['skoop.probe.map_full'], attributes), n);
+    });
+  }
+
+  /** Detaches and frees. Twice is safe. */
+  close(): void {
+    this.loaded.close();
+    this.#run.close?.();
+  }
+}

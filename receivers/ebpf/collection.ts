@@ -1,0 +1,194 @@
+import { type Codec, type View, viewOf } from '../../bpf/record.ts';
+import { MapReader } from '../../host/bpf/map-reader.ts';
+import type { BpfMap } from '../../host/bpf/object.ts';
+import { makeSchema, noResource, type Owner, type Schema, type Snapshot, slotsOf } from '../../pipeline/batch.ts';
+import type { Attributes, MetricDefinition } from '../../pipeline/catalogue.ts';
+
+/** First bytes of every map key: struct skl_owner. */
+interface OwnedKey {
+  readonly owner: { readonly cookie: number; readonly netns: number };
+}
+
+/** A series: a metric with attributes. Ask {@link Collection.series} for it: one object for one series. */
+export interface Series {
+  readonly id: number;
+  readonly metric: MetricDefinition;
+  readonly attributes: Attributes;
+}
+
+interface OwnerState {
+  readonly owner: Owner | undefined;
+  readonly cookie: number;
+  readonly startTimeMs: number;
+  /** Series id → its slots this round. */
+  values: Map<number, Float64Array>;
+  round: number;
+}
+
+/** Shapes remembered; a shape is the set of series of one owner. */
+const maxShapes = 512;
+
+/**
+ * Gathers what a probe reads in one round into snapshots, one for each network namespace (or one for the node, owner undefined).
+ * A namespace is told by its cookie, since inodes are used again: what a dead one left under the same inode is not inherited.
+ */
+export class Collection {
+  readonly #series = new Map<string, Series>();
+  readonly #byId: Series[] = [];
+  readonly #owners = new Map<string, OwnerState>();
+  readonly #schemas = new Map<string, Schema>();
+  readonly #readers = new Map<string, MapReader>();
+  #round = 0;
+  #nowMs = 0;
+
+  /** The one object for a metric with these attributes. */
+  series(metric: MetricDefinition, attributes: Attributes): Series {
+    const key = `${metric.name}\0${JSON.stringify(attributes)}`;
+    let series = this.#series.get(key);
+    if (!series) {
+      series = { id: this.#byId.length, metric, attributes: Object.freeze({ ...attributes }) };
+      this.#series.set(key, series);
+      this.#byId.push(series);
+    }
+    return series;
+  }
+
+  begin(nowMs: number): void {
+    this.#round++;
+    this.#nowMs = nowMs;
+  }
+
+  #owner(cookie: number, netns: number): OwnerState {
+    const key = `${cookie}/${netns}`;
+    let state = this.#owners.get(key);
+    if (!state) {
+      const owner = netns === 0 ? undefined : Object.freeze({ netns });
+      state = { owner, cookie, startTimeMs: this.#nowMs, values: new Map(), round: 0 };
+      this.#owners.set(key, state);
+    }
+    if (state.round !== this.#round) {
+      state.round = this.#round;
+      state.values = new Map();
+    }
+    return state;
+  }
+
+  /** Adds to a series of a namespace (netns 0 = the node); several entries of a map may feed one series. */
+  add(cookie: number, netns: number, series: Series, value: number): void {
+    const { values } = this.#owner(cookie, netns);
+    const slots = values.get(series.id);
+    if (slots) slots[0] = slots[0]! + value;
+    else values.set(series.id, Float64Array.of(value));
+  }
+
+  /** Adds a histogram: count, sum in the metric's unit, zero count, buckets. */
+  addHistogram(cookie: number, netns: number, series: Series, histogram: Float64Array): void {
+    const { values } = this.#owner(cookie, netns);
+    const slots = values.get(series.id);
+    if (!slots) {
+      const own = new Float64Array(slotsOf(series.metric));
+      own.set(histogram.subarray(0, own.length));
+      values.set(series.id, own);
+      return;
+    }
+    for (let i = 0; i < slots.length; i++) slots[i] = slots[i]! + histogram[i]!;
+  }
+
+  #reader(map: BpfMap): MapReader {
+    let reader = this.#readers.get(map.name);
+    if (!reader) {
+      reader = new MapReader(map);
+      this.#readers.set(map.name, reader);
+    }
+    return reader;
+  }
+
+  /**
+   * Visits a map whose keys begin with struct skl_owner: `visit(key, copies)` where `copies` are views of each CPU's value. All the
+   * reading a probe needs when the two ready-made forms below do not fit.
+   */
+  entries<K>(map: BpfMap, key: Codec<K>, visit: (key: K, values: View, at: readonly number[]) => void): void {
+    this.#reader(map).readAll((e) => {
+      const keys = viewOf(e.keys);
+      const values = viewOf(e.values);
+      const step = e.valueStride / e.copies;
+      for (let i = 0; i < e.count; i++) {
+        const at = Array.from({ length: e.copies }, (_, c) => i * e.valueStride + c * step);
+        visit(key.decode(keys, i * e.keySize), values, at);
+      }
+    });
+  }
+
+  /** Reads a counter map (SKL_COUNTER_MAP, SKL_PERCPU_COUNTER_MAP): `seriesOf` says which series an entry feeds, undefined = none. */
+  counters<K extends OwnedKey>(map: BpfMap, key: Codec<K>, seriesOf: (key: K) => Series | undefined): void {
+    this.entries(map, key, (k, values, at) => {
+      const series = seriesOf(k);
+      if (!series) return;
+      let sum = 0;
+      for (const o of at) sum += values.u32[o >>> 2]! + values.u32[(o >>> 2) + 1]! * 4294967296;
+      this.add(k.owner.cookie, k.owner.netns, series, sum);
+    });
+  }
+
+  /** Reads a histogram map (SKL_HIST_MAP) into a metric with {@link durationLayout}, unit `s`. */
+  histograms<K extends OwnedKey>(map: BpfMap, key: Codec<K>, seriesOf: (key: K) => Series | undefined): void {
+    const slots = new Float64Array(map.valueSize / 8);
+    this.entries(map, key, (k, values, at) => {
+      const series = seriesOf(k);
+      if (!series) return;
+      slots.fill(0);
+      for (const o of at) {
+        for (let s = 0; s < slots.length; s++) {
+          const w = (o >>> 2) + 2 * s;
+          slots[s] = slots[s]! + values.u32[w]! + values.u32[w + 1]! * 4294967296;
+        }
+      }
+      slots[1] = slots[1]! / 1e9;
+      this.addHistogram(k.owner.cookie, k.owner.netns, series, slots);
+    });
+  }
+
+  #schema(ids: readonly number[]): Schema {
+    const shape = ids.join();
+    let schema = this.#schemas.get(shape);
+    if (!schema) {
+      if (this.#schemas.size >= maxShapes) this.#schemas.clear();
+      schema = makeSchema(ids.map((id) => this.#byId[id]!));
+      this.#schemas.set(shape, schema);
+    }
+    return schema;
+  }
+
+  /** The round's snapshots. Namespaces that gave nothing this round are forgotten. */
+  finish(): Snapshot[] {
+    const out: Snapshot[] = [];
+    const newest = new Map<number, OwnerState>();
+    for (const [key, state] of this.#owners) {
+      if (state.round !== this.#round) {
+        this.#owners.delete(key);
+        continue;
+      }
+      const netns = state.owner?.netns ?? 0;
+      const other = newest.get(netns);
+      if (!other || other.cookie < state.cookie) newest.set(netns, state);
+    }
+    for (const state of newest.values()) {
+      const ids = [...state.values.keys()].sort((a, b) => a - b);
+      const schema = this.#schema(ids);
+      const values = new Float64Array(schema.slots);
+      for (const [i, s] of schema.series.entries()) values.set(state.values.get(ids[i]!)!, s.offset);
+      out.push({
+        owner: state.owner,
+        resource: noResource,
+        startTimeMs: state.startTimeMs,
+        timeMs: this.#nowMs,
+        schema,
+        values,
+      });
+    }
+    return out;
+  }
+}
+
+/** Shape of all duration histograms: struct skl_hist, 36 buckets from 2^-30 s to 64 s, base 2. */
+export const durationLayout = Object.freeze({ scale: 0, offset: -30, buckets: 36 });
