@@ -24,7 +24,8 @@ export async function dispatch(argv: readonly string[], io: CommandIo): Promise<
     const args = parse(name, command, rest, io);
     return typeof args === 'number' ? args : await command.run(args, io);
   } catch (error) {
-    io.err(`skoopline ${name}: ${messageOf(error)}\n`);
+    // The causes below an AgentError are for the log: its own sentence says what to do.
+    io.err(`skoopline ${name}: ${error instanceof AgentError ? error.message : messageOf(error)}\n`);
     if (error instanceof AgentError && error.hint) io.err(`${error.hint}\n`);
     return error instanceof AgentError && error.code === 'E_CONFIG' ? exitCodes.config : exitCodes.failed;
   }
