@@ -1,14 +1,13 @@
 import { type SeriesDescriptor, slotsOf } from '../../pipeline/batch.ts';
 import type { MetricDefinition } from '../../pipeline/catalogue.ts';
 
-/** A series with its place among the values. */
-interface Present {
-  readonly key: string;
+/** A series with the values among which its own stand. */
+export interface Present {
   readonly series: SeriesDescriptor;
+  readonly values: Float64Array;
 }
 
 interface Admitted {
-  series: SeriesDescriptor;
   value: number;
   changedMs: number;
 }
@@ -42,30 +41,32 @@ export class Overflow {
   }
 
   /**
-   * Takes a snapshot's values.
+   * Takes what there is of the metric in one collection.
    *
    * @param limit series that may come out, the overflow included.
-   * @returns the series that stand for themselves, in the order of `list`.
    */
-  take(list: readonly SeriesDescriptor[], values: Float64Array, limit: number, nowMs: number): SeriesDescriptor[] {
-    const present = list.map((series): Present => ({ key: keyOf(series), series }));
-    this.#forget(new Set(present.map((p) => p.key)));
+  take(present: readonly Present[], limit: number, nowMs: number): void {
+    this.#forget(new Set(present.map((p) => keyOf(p.series))));
     const newcomers: Present[] = [];
-    for (const { key, series } of present) {
-      const value = values[series.offset]!;
+    for (const item of present) {
+      const key = keyOf(item.series);
+      const value = item.values[item.series.offset]!;
       const own = this.#admitted.get(key);
       if (own !== undefined) {
-        own.series = series;
-        if (!Number.isNaN(value) && !Object.is(own.value, value)) {
+        if (!Number.isNaN(value) && own.value !== value) {
           own.value = value;
           own.changedMs = nowMs;
         }
-      } else if (!this.#summed.has(key) && !Number.isNaN(value)) newcomers.push({ key, series });
+      } else if (!this.#summed.has(key) && !Number.isNaN(value)) newcomers.push(item);
     }
     this.#shrink(Math.max(0, limit - 1));
-    for (const { key, series } of newcomers) this.#welcome(key, series, values, limit - 1, nowMs);
-    this.#remember(present, values);
-    return list.filter((series) => this.#admitted.has(keyOf(series)));
+    for (const item of newcomers) this.#welcome(item, limit - 1, nowMs);
+    this.#remember(present);
+  }
+
+  /** True when the series is in the sum, after {@link take}. One without a value is neither there nor by itself: it stays. */
+  isSummed(series: SeriesDescriptor): boolean {
+    return this.#summed.has(keyOf(series));
   }
 
   /** Adds what is summed to `into`, from slot `at` on. */
@@ -86,7 +87,8 @@ export class Overflow {
   }
 
   /** A newcomer gets a free place, or that of a series that has been idle; else it is summed. */
-  #welcome(key: string, series: SeriesDescriptor, values: Float64Array, places: number, nowMs: number): void {
+  #welcome({ series, values }: Present, places: number, nowMs: number): void {
+    const key = keyOf(series);
     if (this.#admitted.size >= places) {
       const idle = this.#mostIdle();
       if (idle === undefined || nowMs - idle.changedMs < this.#idleMs || places === 0) {
@@ -95,7 +97,7 @@ export class Overflow {
       }
       this.#sum(idle.key);
     }
-    this.#admitted.set(key, { series, value: values[series.offset]!, changedMs: nowMs });
+    this.#admitted.set(key, { value: values[series.offset]!, changedMs: nowMs });
   }
 
   /** The budget became smaller: the most idle ones go. */
@@ -117,9 +119,9 @@ export class Overflow {
   }
 
   /** Notes the values of what is summed. A series without a value now: a counter keeps its last one, a gauge has none. */
-  #remember(present: readonly Present[], values: Float64Array): void {
-    for (const { key, series } of present) {
-      const last = this.#summed.get(key);
+  #remember(present: readonly Present[]): void {
+    for (const { series, values } of present) {
+      const last = this.#summed.get(keyOf(series));
       if (last === undefined) continue;
       if (!Number.isNaN(values[series.offset]!)) last.set(values.subarray(series.offset, series.offset + last.length));
       else if (!this.#isCumulative) last.fill(0);

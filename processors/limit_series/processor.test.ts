@@ -79,9 +79,15 @@ function start(settings: object = { min_series: 1 }) {
       });
       input$.next(batch);
       const result = out.values.at(-1) as MetricsBatch;
-      return { batch, result, snapshots: result.snapshots.map(show) };
+      return { batch, result, snapshots: owners(result) };
     },
   };
+}
+
+/** What came out for each owner, however many snapshots it came in. */
+function owners(batch: MetricsBatch): Record<string, number | number[]>[] {
+  const byOwner = Map.groupBy(batch.snapshots, (s) => s.owner?.netns);
+  return [...byOwner.values()].map((list) => Object.assign({}, ...list.map(show)));
 }
 
 function show({ schema, values }: MetricsBatch['snapshots'][number]): Record<string, number | number[]> {
@@ -130,6 +136,13 @@ describe('a budget for each owner', () => {
     assert.equal(one.result.snapshots[0]?.schema, two.result.snapshots[0]?.schema);
   });
 
+  test('an owner whose series come in several snapshots has one budget for all of them', () => {
+    const t = start({ min_series: 1, budgets: { 'skoop.other': 9 } });
+    const { snapshots, result } = t.collect({ of: { a: 1, b: 2, c: 3 } }, { of: { d: 4, e: 5 } }, { of: { f: 6 } });
+    assert.deepEqual(snapshots, [{ a: 1, b: 2, c: 3, '+': 15, other: 7 }]);
+    assert.equal(result.snapshots.length, 4);
+  });
+
   test('histograms are summed slot by slot', () => {
     const t = start();
     const { snapshots } = t.collect({
@@ -154,7 +167,7 @@ describe('a budget for each owner', () => {
     const t = start();
     const nan = Number.NaN;
     const { snapshots } = t.collect({ of: { a: nan, b: 2, c: 3, d: 4, e: 5 } });
-    assert.deepEqual(snapshots, [{ b: 2, c: 3, d: 4, '+': 5, other: 7 }]);
+    assert.deepEqual(snapshots, [{ a: nan, b: 2, c: 3, d: 4, '+': 5, other: 7 }]);
   });
 });
 
