@@ -86,7 +86,7 @@ export function podStopped(pod: PodEntity, { nowNs }: Times): LogRecord {
 export function containerStarted(pod: PodEntity, container: ContainerEntity, { nowNs }: Times): LogRecord {
   const body = `Container ${container.name} of pod ${pod.namespace}/${pod.name} started.`;
   const owner = { ...ownerOf(pod), containerId: container.id };
-  const attributes = containerAttributes(pod, container);
+  const attributes = containerAttributes(container);
   return record(events['skoop.container.started'].name, owner, body, attributes, nowNs, nowNs);
 }
 
@@ -96,7 +96,7 @@ export function containerExited(
   exit: ContainerExit | undefined,
   { nowNs }: Times,
 ): LogRecord {
-  const attributes: MutableAttributes = containerAttributes(pod, container);
+  const attributes: MutableAttributes = containerAttributes(container);
   if (exit !== undefined) attributes['process.exit.code'] = exit.exitCode;
   if (exit !== undefined && exit.reason !== '') attributes['skoop.container.exit_reason'] = exit.reason;
   const how = exit === undefined ? '' : ` with code ${exit.exitCode}${exit.reason === '' ? '' : ` (${exit.reason})`}`;
@@ -132,21 +132,17 @@ function record(
   });
 }
 
-function podAttributes(pod: PodEntity): MutableAttributes {
-  return { 'k8s.pod.name': pod.name, 'k8s.namespace.name': pod.namespace, 'k8s.pod.uid': pod.uid };
-}
-
 function sandboxAttributes(pod: PodEntity): MutableAttributes {
-  const attributes = podAttributes(pod);
-  attributes['skoop.sandbox.id'] = pod.sandboxId;
-  attributes['skoop.pod.host_network'] = pod.hostNetwork;
+  const attributes: MutableAttributes = {
+    'skoop.sandbox.id': pod.sandboxId,
+    'skoop.pod.host_network': pod.hostNetwork,
+  };
   if (pod.netns !== undefined) attributes['skoop.netns.inode'] = pod.netns;
   return attributes;
 }
 
-function containerAttributes(pod: PodEntity, container: ContainerEntity): MutableAttributes {
+function containerAttributes(container: ContainerEntity): MutableAttributes {
   return {
-    ...podAttributes(pod),
     'container.id': container.id,
     'k8s.container.name': container.name,
     'container.image.name': container.image,

@@ -5,7 +5,7 @@ const containerStates = ['created', 'running', 'exited', 'unknown'] as const;
 export const metrics = defineMetrics({
   'skoop.pod.info': {
     instrument: 'gauge',
-    unit: '1',
+    unit: '{pod}',
     description: 'Always 1, one for each pod of this node that lives, with what is known of it as attributes.',
     attributes: {
       'skoop.pod.ip': { description: "The pod's first address; empty while it has none." },
@@ -27,7 +27,7 @@ export const metrics = defineMetrics({
   },
   'skoop.container.state': {
     instrument: 'gauge',
-    unit: '1',
+    unit: '{container}',
     description: 'Always 1, with the state of the container as the runtime sees it.',
     attributes: {
       'skoop.container.state': { description: 'State of the container.', values: [...containerStates] },
@@ -38,21 +38,13 @@ export const metrics = defineMetrics({
   },
 });
 
-const podAttributes = {
-  'k8s.pod.name': { description: 'Name of the pod.' },
-  'k8s.namespace.name': { description: 'Namespace of the pod.' },
-  'k8s.pod.uid': { description: 'UID of the pod.' },
-} as const;
-
 const sandboxAttributes = {
-  ...podAttributes,
   'skoop.sandbox.id': { description: 'Id of the sandbox in the runtime.' },
   'skoop.pod.host_network': { description: "True when the pod shares the node's network namespace." },
   'skoop.netns.inode': { description: 'Inode of the network namespace, where it is known.' },
 } as const;
 
 const containerAttributes = {
-  ...podAttributes,
   'container.id': { description: 'Id of the container in the runtime.' },
   'k8s.container.name': { description: 'Name of the container in the pod.' },
   'container.image.name': { description: 'Image as the pod names it.' },

@@ -112,7 +112,7 @@ describe('pods of a real containerd', { skip: lacking === undefined ? false : `$
     assert.equal(entity.runtime, 'containerd');
     assert.deepEqual(await namesOf({ netns: pod.netnsInode }), ['web-0', 'web-0']);
     const started = records().filter(
-      (r) => r.eventName === 'skoop.pod.started' && r.attributes['k8s.pod.name'] === 'web-0',
+      (r) => r.eventName === 'skoop.pod.started' && r.resource.attributes['k8s.pod.name'] === 'web-0',
     );
     assert.equal(started.length, 1);
     assert.equal(started[0]?.resource.attributes['k8s.pod.uid'], pod.uid);
@@ -130,7 +130,9 @@ describe('pods of a real containerd', { skip: lacking === undefined ? false : `$
   test('a container that fails: its exit code', async () => {
     await bed.runPod({ name: 'crash', command: ['sh', '-c', 'exit 23'] });
     const exited = await waitFor('the exit', () =>
-      records().find((r) => r.eventName === 'skoop.container.exited' && r.attributes['k8s.pod.name'] === 'crash'),
+      records().find(
+        (r) => r.eventName === 'skoop.container.exited' && r.resource.attributes['k8s.pod.name'] === 'crash',
+      ),
     );
     assert.equal(exited.attributes['process.exit.code'], 23);
     assert.equal(exited.attributes['skoop.container.exit_reason'], 'Error');
@@ -146,7 +148,7 @@ describe('pods of a real containerd', { skip: lacking === undefined ? false : `$
     assert.equal(entity.netns, pod.netnsInode);
     assert.deepEqual(await namesOf({ netns: pod.netnsInode }), ['paused', 'paused']);
     assert.equal(
-      records().some((r) => r.eventName === 'skoop.pod.stopped' && r.attributes['k8s.pod.name'] === 'paused'),
+      records().some((r) => r.eventName === 'skoop.pod.stopped' && r.resource.attributes['k8s.pod.name'] === 'paused'),
       false,
     );
     await bed.removePod(pod);
@@ -168,7 +170,7 @@ describe('pods of a real containerd', { skip: lacking === undefined ? false : `$
     );
     const since = records()
       .slice(told)
-      .map((r) => r.attributes['k8s.pod.name']);
+      .map((r) => r.resource.attributes['k8s.pod.name']);
     assert.deepEqual([...new Set(since)], ['after-restart']);
   });
 
@@ -190,7 +192,7 @@ describe('pods of a real containerd', { skip: lacking === undefined ? false : `$
     assert.equal(pods().length, before);
     assert.ok(descriptors() <= fdsBefore + 2, `${descriptors()} descriptors, ${fdsBefore} before`);
     const count = (name: string) =>
-      records().filter((r) => r.eventName === name && r.attributes['k8s.pod.name'] === 'phoenix').length;
+      records().filter((r) => r.eventName === name && r.resource.attributes['k8s.pod.name'] === 'phoenix').length;
     await waitFor('the last event', () => count('skoop.pod.stopped') === 50);
     assert.equal(count('skoop.pod.started'), 50);
     assert.deepEqual(context.telemetry.drops, {});
