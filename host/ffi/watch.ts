@@ -19,7 +19,8 @@ const nothing = (): void => {};
  * Calls back when a file descriptor is readable, in the event loop of the current thread (main or worker).
  *
  * Level-triggered: called again and again until the data is read or {@link pause} is called. Close it before the descriptor.
- * The callback may throw: the error goes to `onError` (left pending in koffi it would surface at an unrelated call).
+ * The callback may throw: the error goes to `onError` (left pending in koffi it would surface at an unrelated call). So does EBADF,
+ * which libuv makes of any error pending on a socket; polling has then stopped until {@link resume}.
  */
 export class Watch {
   readonly fd: number;

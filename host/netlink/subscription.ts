@@ -51,14 +51,13 @@ export class NetlinkSubscription {
     this.#drainMs = options.drainMs ?? 20;
     this.#sliceMs = options.sliceMs ?? 2;
     this.#socket = NetlinkSocket.open(options);
-    this.#watch = new Watch(
-      this.#socket.fd,
-      () => {
-        this.#watch.pause();
-        this.#drain();
-      },
-      (error) => this.#handlers.error(error),
-    );
+    const readable = () => {
+      this.#watch.pause();
+      this.#drain();
+    };
+    // After an overflow the socket has an error pending (ENOBUFS): libuv reports that as EBADF and stops polling. Receiving tells
+    // what it is.
+    this.#watch = new Watch(this.#socket.fd, readable, readable);
   }
 
   /** Messages that the kernel dropped on this socket since it was opened (`sk_drops`, one for each message). */

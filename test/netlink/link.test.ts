@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { bench, join, readingOf, TestNetns } from './support.ts';
+
+test('what changes on a pod’s interface between two rounds is told, flaps with their number', async () => {
+  using a = new TestNetns();
+  using b = new TestNetns();
+  join(a, 'eth0', b, 'eth0', '10.81.1');
+  const { round, records, context } = bench();
+  const first = (await round(a)).get('netlink/link');
+  const down = { 'network.interface.name': 'eth0', 'skoop.link.carrier': 'down' };
+  const before = readingOf(first, a, 'skoop.link.carrier_changes', down) ?? Number.NaN;
+  assert.equal(records.length, 0, 'what is there at the start is no change');
+  for (let i = 0; i < 3; i++) {
+    b.ip('link', 'set', 'eth0', 'down');
+    b.ip('link', 'set', 'eth0', 'up');
+  }
+  a.ip('link', 'set', 'eth0', 'mtu', '1400');
+  a.ip('link', 'set', 'eth0', 'address', '02:00:00:00:00:42');
+  a.ip('addr', 'add', '10.81.9.1/32', 'dev', 'eth0');
+  a.ip('addr', 'del', '10.81.1.1/24', 'dev', 'eth0');
+  a.ip('link', 'add', 'bridge7', 'type', 'bridge');
+  const second = (await round(a)).get('netlink/link');
+  assert.equal((readingOf(second, a, 'skoop.link.carrier_changes', down) ?? 0) - before, 3);
+  const changes = records
+    .map((r) => ({ ...r.attributes }))
+    .filter((r) => !String(r['skoop.link.after'] ?? r['skoop.link.before']).startsWith('fe80'))
+    .map((r) => [
+      r['network.interface.name'],
+      r['skoop.link.change'],
+      r['skoop.link.after'] ?? r['skoop.link.before'],
+      r['skoop.link.count'],
+    ]);
+  assert.deepEqual(
+    new Set(changes.map(String)),
+    new Set(
+      [
+        ['bridge7', 'appeared', undefined, undefined],
+        ['eth0', 'carrier_lost', undefined, 3],
+        ['eth0', 'carrier_gained', undefined, 3],
+        ['eth0', 'mtu', '1400', undefined],
+        ['eth0', 'hardware_address', '02:00:00:00:00:42', undefined],
+        ['eth0', 'address_added', '10.81.9.1/32', undefined],
+        ['eth0', 'address_removed', '10.81.1.1/24', undefined],
+      ].map(String),
+    ),
+  );
+  assert.ok(records.every((r) => r.owner?.netns === a.inode));
+  records.length = 0;
+  a.ip('link', 'del', 'bridge7');
+  b.ip('link', 'set', 'eth0', 'down');
+  await round(a);
+  assert.deepEqual(
+    records.map((r) => r.body),
+    ['Interface eth0: carrier lost.', 'Interface bridge7: removed.'],
+  );
+  assert.deepEqual(context.telemetry.rejections, {});
+});

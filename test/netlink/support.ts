@@ -1,0 +1,267 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { statSync } from 'node:fs';
+import { check, libc } from '../../host/ffi/libc.ts';
+import {
+  NetlinkProtocol,
+  NLM_F_CREATE,
+  NLM_F_EXCL,
+  netlinkRequest,
+  type RequestAttribute,
+} from '../../host/netlink/message.ts';
+import { NetlinkSocket } from '../../host/netlink/socket.ts';
+import { inNetns } from '../../host/netns/enter.ts';
+import { type NetnsInfo, NetnsInventory } from '../../host/netns/inventory.ts';
+import { hostRoot } from '../../host/proc-root.ts';
+import type { LogRecord, MetricsBatch, Snapshot } from '../../pipeline/batch.ts';
+import type { Attributes } from '../../pipeline/catalogue.ts';
+import { systemClock } from '../../pipeline/clock.ts';
+import type { ReceiverContext } from '../../pipeline/component.ts';
+import { type RecordingTelemetry, testContext } from '../../pipeline/testing.ts';
+import { config, type NetlinkConfig } from '../../receivers/netlink/config.ts';
+import { CT_NEW, conntrackGroups } from '../../receivers/netlink/conntrack-codec.ts';
+import { Round } from '../../receivers/netlink/round.ts';
+import { makeScrapers } from '../../receivers/netlink/scrapers.ts';
+
+/** Runs a program; its output. Throws with what it said on standard error. */
+export function run(program: string, ...args: string[]): string {
+  return execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 64 << 20 });
+}
+
+let made = 0;
+
+/** A network namespace of this test run; `using` removes it. */
+export class TestNetns implements Disposable {
+  readonly name: string = `skl${process.pid}n${made++}`;
+  readonly path: string = `/run/netns/${this.name}`;
+  readonly inode: number;
+
+  constructor() {
+    run('ip', 'netns', 'add', this.name);
+    this.inode = statSync(this.path).ino;
+    this.ip('link', 'set', 'lo', 'up');
+  }
+
+  /** `ip -n NAME …`. */
+  ip(...args: string[]): string {
+    return run('ip', '-n', this.name, ...args);
+  }
+
+  /** Runs a program inside. */
+  exec(program: string, ...args: string[]): string {
+    return run('ip', 'netns', 'exec', this.name, program, ...args);
+  }
+
+  [Symbol.dispose](): void {
+    run('ip', 'netns', 'del', this.name);
+  }
+}
+
+/** Joins two namespaces by a veth pair with addresses `10.PREFIX.1/24` and `.2`; the ends are called as given. */
+export function join(a: TestNetns, nameA: string, b: TestNetns, nameB: string, prefix: string): void {
+  a.ip('link', 'add', nameA, 'type', 'veth', 'peer', 'name', nameB, 'netns', b.name);
+  a.ip('addr', 'add', `${prefix}.1/24`, 'dev', nameA);
+  b.ip('addr', 'add', `${prefix}.2/24`, 'dev', nameB);
+  a.ip('link', 'set', nameA, 'up');
+  b.ip('link', 'set', nameB, 'up');
+}
+
+export interface Bench {
+  readonly context: ReceiverContext & { readonly telemetry: RecordingTelemetry };
+  readonly records: LogRecord[];
+  /** One round over these namespaces (and the node's own when asked). */
+  round(...namespaces: readonly TestNetns[]): Promise<Map<string, MetricsBatch>>;
+  roundWithHost(...namespaces: readonly TestNetns[]): Promise<Map<string, MetricsBatch>>;
+}
+
+export const parse = (input: unknown): NetlinkConfig => config.parse(input);
+
+/** A context with real time and telemetry that remembers. */
+export function realContext(): Bench['context'] {
+  const context = testContext({ id: 'netlink' });
+  return { ...context, clock: systemClock, telemetry: context.telemetry };
+}
+
+/** The receiver's scrapers without its timer: rounds happen when asked for, over the test's own namespaces. */
+export function bench(input: unknown = {}): Bench {
+  const context = realContext();
+  const records: LogRecord[] = [];
+  const batches = new Map<string, MetricsBatch>();
+  const scrapers = makeScrapers(parse(input), context, hostRoot, (r) => records.push(...r));
+  const round = new Round(context, { name: 'test' }, (batch) => batches.set(batch.source, batch));
+  const inventory = new NetnsInventory(hostRoot, systemClock);
+  const go = async (namespaces: readonly TestNetns[], host: boolean) => {
+    batches.clear();
+    const wanted = new Set(namespaces.map((n) => n.inode));
+    const infos = inventory.scan().filter((n) => wanted.has(n.netns) || (host && n.host));
+    await round.run(scrapers, infos);
+    return new Map(batches);
+  };
+  return {
+    context,
+    records,
+    round: (...namespaces) => go(namespaces, false),
+    roundWithHost: (...namespaces) => go(namespaces, true),
+  };
+}
+
+export function infoOf(ns: TestNetns): NetnsInfo {
+  const info = new NetnsInventory(hostRoot, systemClock).scan().find((n) => n.netns === ns.inode);
+  assert.ok(info, `${ns.name} is in the inventory`);
+  return info;
+}
+
+export function snapshotOf(batch: MetricsBatch | undefined, netns: number): Snapshot | undefined {
+  return batch?.snapshots.find((s) => s.owner?.netns === netns);
+}
+
+/** Slots of the one series with this name and these attributes (others may be there too); undefined when absent. */
+export function slotsOfSeries(
+  s: Snapshot | undefined,
+  name: string,
+  attributes: Attributes = {},
+): Float64Array | undefined {
+  const found = s?.schema.series.filter(
+    (d) => d.metric.name === name && Object.entries(attributes).every(([k, v]) => d.attributes[k] === v),
+  );
+  assert.ok((found?.length ?? 0) <= 1, `one series of ${name}`);
+  const series = found?.[0];
+  if (s === undefined || series === undefined || Number.isNaN(s.values[series.offset])) return undefined;
+  return s.values.subarray(series.offset);
+}
+
+export function readingOf(
+  batch: MetricsBatch | undefined,
+  ns: TestNetns,
+  name: string,
+  attributes: Attributes = {},
+): number | undefined {
+  return slotsOfSeries(snapshotOf(batch, ns.inode), name, attributes)?.[0];
+}
+
+/** Bucket of a histogram that holds `value`, by the layout. */
+export function countNear(s: Snapshot | undefined, name: string, low: number, high: number): number {
+  const series = s?.schema.series.find((d) => d.metric.name === name);
+  const layout = series?.metric.histogram;
+  if (s === undefined || series === undefined || layout === undefined) return 0;
+  let n = 0;
+  for (let i = 0; i < layout.buckets; i++) {
+    const upper = 2 ** (layout.offset + i + 1);
+    if (upper > low && upper / 2 < high) n += s.values[series.offset + 3 + i] as number;
+  }
+  return n;
+}
+
+const AF_INET = 2;
+const SOCK_DGRAM = 2;
+const SOCK_CLOEXEC = 0o2000000;
+
+function inetAddress(ip: string, port: number): Buffer {
+  const address = Buffer.alloc(16);
+  address.writeUInt16LE(AF_INET, 0);
+  address.writeUInt16BE(port, 2);
+  address.set(ip.split('.').map(Number), 4);
+  return address;
+}
+
+/** Sends UDP datagrams from a namespace; how many the kernel took. */
+export function sendUdp(ns: TestNetns, to: string, ports: readonly number[], size = 10): number {
+  return inNetns(ns.path, () => {
+    const fd = check('socket', libc.socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    const data = Buffer.alloc(size, 0x61);
+    let sent = 0;
+    for (const port of ports) if (libc.sendto(fd, data, data.length, 0, inetAddress(to, port), 16) === size) sent++;
+    libc.close(fd);
+    return sent;
+  });
+}
+
+function be16(n: number): Buffer {
+  const b = Buffer.alloc(2);
+  b.writeUInt16BE(n);
+  return b;
+}
+function be32(n: number): Buffer {
+  const b = Buffer.alloc(4);
+  b.writeUInt32BE(n);
+  return b;
+}
+function tuple(source: Buffer, destination: Buffer, protocol: number, from: number, to: number): RequestAttribute[] {
+  return [
+    [
+      1,
+      [
+        [1, source],
+        [2, destination],
+      ],
+    ],
+    [
+      2,
+      [
+        [1, Buffer.from([protocol])],
+        [2, be16(from)],
+        [3, be16(to)],
+      ],
+    ],
+  ];
+}
+
+/** A ctnetlink request that makes connection number `n`: udp 10.0.0.0/8 → 192.0.2.1:53. */
+export function conntrackNew(n: number, options: { tcpState?: number; status?: number } = {}): Buffer {
+  const source = be32(0x0a000000 + Math.floor(n / 60_000));
+  const destination = be32(0xc0000201);
+  const port = 1024 + (n % 60_000);
+  const protocol = options.tcpState === undefined ? 17 : 6;
+  const attributes: RequestAttribute[] = [
+    [1, tuple(source, destination, protocol, port, 53)],
+    [2, tuple(destination, source, protocol, 53, port)],
+    [7, be32(1000)],
+  ];
+  if (options.status !== undefined) attributes.push([3, be32(options.status)]);
+  if (options.tcpState !== undefined) attributes.push([4, [[1, [[1, Buffer.from([options.tcpState])]]]]]);
+  return netlinkRequest(CT_NEW, NLM_F_CREATE | NLM_F_EXCL, Buffer.from([AF_INET, 0, 0, 0]), attributes);
+}
+
+/** Makes `count` connections in a namespace's table, many requests to a datagram. */
+export function fillConntrack(
+  ns: TestNetns,
+  count: number,
+  options: { from?: number; tcpState?: number; status?: number } = {},
+): void {
+  const socket = NetlinkSocket.open({ protocol: NetlinkProtocol.netfilter, netns: ns.path });
+  const kernel = Buffer.alloc(12);
+  kernel.writeUInt16LE(16, 0);
+  const from = options.from ?? 0;
+  try {
+    for (let i = 0; i < count; i += 256) {
+      const requests = Array.from({ length: Math.min(256, count - i) }, (_, k) => conntrackNew(from + i + k, options));
+      const data = Buffer.concat(requests);
+      check('sendto', libc.sendto(socket.fd, data, data.length, 0, kernel, kernel.length));
+      // Only refusals are answered.
+      const answer = socket.receive();
+      assert.equal(answer, undefined, 'the kernel takes every connection');
+    }
+  } finally {
+    socket.close();
+  }
+}
+
+/** `conntrack -S`: the counters of all CPUs, summed. */
+export function conntrackStatistics(ns: TestNetns): Map<string, number> {
+  const sums = new Map<string, number>();
+  for (const [, key = '', value] of ns.exec('conntrack', '-S').matchAll(/(\w+)=(\d+)/g)) {
+    if (key !== 'cpu') sums.set(key, (sums.get(key) ?? 0) + Number(value));
+  }
+  return sums;
+}
+
+/** Waits until a condition holds; fails after ten seconds. */
+export async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
+  for (let i = 0; i < 1000; i++) {
+    if (await condition()) return;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  assert.fail(`waited for: ${what}`);
+}
+
+export { conntrackGroups };
