@@ -104,9 +104,10 @@ export class Budget {
   #shares(batch: MetricsBatch, groups: readonly Group[]): ReadonlyMap<MetricDefinition, number> {
     const { max_series: max } = this.#config;
     const shares = new Map<MetricDefinition, number>();
-    let all = 0;
-    for (const { schema } of batch.snapshots) all += schema.series.length;
-    if (all <= max) return shares;
+    // No metric has more series than each snapshot's fullest metric has, summed up.
+    let atMost = 0;
+    for (const { schema } of batch.snapshots) atMost += this.#censusOf(schema).most;
+    if (atMost <= max) return shares;
     const totals = new Map<MetricDefinition, { series: number; owners: number }>();
     for (const { indexes } of groups) {
       for (const [metric, n] of this.#count(indexes.map((i) => batch.snapshots[i]!))) {
