@@ -50,8 +50,8 @@ export class Netns implements Disposable {
     });
   }
 
-  /** Starts Python in the background; resolves once it printed a line. `stop` ends it. */
-  async start(program: string): Promise<{ stop(): void; readonly line: string }> {
+  /** Starts Python in the background; resolves once it printed a line. `stop` or `using` ends it. */
+  async start(program: string): Promise<Disposable & { stop(): void; readonly line: string }> {
     const child = spawn('ip', ['netns', 'exec', this.name, 'python3', '-uc', program], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
@@ -59,7 +59,8 @@ export class Netns implements Disposable {
       child.stdout.once('data', (d: Buffer) => resolve(d.toString().trim()));
       child.once('exit', (code) => reject(new Error(`python ended with ${code}`)));
     });
-    return { line, stop: () => void child.kill('SIGKILL') };
+    const stop = () => void child.kill('SIGKILL');
+    return { line, stop, [Symbol.dispose]: stop };
   }
 
   [Symbol.dispose](): void {
@@ -97,7 +98,12 @@ export class ProbeSession implements Disposable {
   static async start(probe: string, config: Record<string, unknown> = {}): Promise<ProbeSession> {
     const session = new ProbeSession(probe, config);
     const { telemetry } = session.context;
-    await until(() => telemetry.read('ring_backlog') !== undefined || Object.keys(telemetry.absences).length > 0);
+    await until(
+      () =>
+        telemetry.read('ring_backlog') !== undefined ||
+        telemetry.failures.length > 0 ||
+        Object.keys(telemetry.absences).length > 0,
+    );
     const why = telemetry.failures[0]?.error ?? Object.values(telemetry.absences)[0];
     if (why !== undefined) {
       session[Symbol.dispose]();

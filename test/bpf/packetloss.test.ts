@@ -47,15 +47,11 @@ test('ordinary traffic makes no event', async () => {
   using a = new Netns();
   using b = new Netns();
   connect(a, b);
-  const server = await b.start(
+  using _server = await b.start(
     "import http.server as h\ns=h.HTTPServer(('',8080),h.SimpleHTTPRequestHandler)\ns.RequestHandlerClass.log_message=lambda *a:None\nprint('up')\ns.serve_forever()",
   );
   using session = await ProbeSession.start('packetloss');
-  try {
-    a.python("import urllib.request as u\nfor i in range(17): u.urlopen('http://10.99.0.2:8080/').read()");
-    assert.deepEqual(await session.events(a), []);
-    assert.deepEqual(await session.events(b), []);
-  } finally {
-    server.stop();
-  }
+  a.python("import urllib.request as u\nfor i in range(17): u.urlopen('http://10.99.0.2:8080/').read()");
+  assert.deepEqual(await session.events(a), []);
+  assert.deepEqual(await session.events(b), []);
 });
