@@ -63,7 +63,13 @@ struct ns_common {
 
 struct net_device;
 
+struct netns_ipv4 {
+	int sysctl_max_syn_backlog;
+	u8 sysctl_tcp_syncookies;
+};
+
 struct net {
+	struct netns_ipv4 ipv4;
 	struct ns_common ns;
 	u64 net_cookie; /* since v5.12, 3d368ab87cf6 ("net: initialize net->net_cookie at netns setup") */
 	struct net_device *loopback_dev;
@@ -167,8 +173,13 @@ struct inet_sock {
 	__be16 inet_sport;
 };
 
+struct request_sock_queue {
+	atomic_t qlen;
+};
+
 struct inet_connection_sock {
 	struct inet_sock icsk_inet;
+	struct request_sock_queue icsk_accept_queue;
 	__u8 icsk_ca_state : 5;
 	__u8 icsk_retransmits;
 	__u8 icsk_pending;
@@ -216,6 +227,11 @@ struct sk_buff {
 struct tcp_skb_cb {
 	__u32 seq;
 	__u32 end_seq;
+	union {
+		struct {
+			__u16 tcp_gso_segs;
+		};
+	};
 	__u8 sacked;
 };
 

@@ -11,7 +11,7 @@ const connects = (address: string, port: number, n: number, family = 'AF_INET') 
     'import socket',
     `for i in range(${n}):`,
     `  s=socket.socket(socket.${family})`,
-    '  try: s.connect((' + `'${address}',${port}))`,
+    `  try: s.connect(('${address}',${port}))`,
     '  except ConnectionRefusedError: pass',
     '  s.close()',
   ].join('\n');
@@ -66,7 +66,9 @@ test('a connect nobody answers is told with its retransmitted SYNs, whether the 
   using a = new Netns();
   using b = new Netns();
   connect(a, b);
-  b.run('nft add table ip t; nft add chain ip t c "{ type filter hook input priority 0; }"; nft add rule ip t c tcp dport 80 drop');
+  b.run(
+    'nft add table ip t; nft add chain ip t c "{ type filter hook input priority 0; }"; nft add rule ip t c tcp dport 80 drop',
+  );
   using session = await ProbeSession.start('tcpconnect');
   // TCP_SYNCNT 1: ETIMEDOUT after some 3 s; how many SYNs go out in that time is for the kernel to say (tcp_syn_linear_timeouts).
   const timesOut = a.start(

@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Snapshot } from '../../pipeline/batch.ts';
+import { connect, Netns, ProbeSession } from './harness.ts';
+
+const echo =
+  "import socket\ns=socket.socket()\ns.bind(('0.0.0.0',7))\ns.listen(8)\nprint('up')\nwhile True:\n  c=s.accept()[0]\n  while (d:=c.recv(9)): c.send(d)";
+
+const pings = (n: number) =>
+  `import socket\ns=socket.create_connection(('10.99.0.2',7))\nfor i in range(${n}): s.send(b'x'); s.recv(9)`;
+
+/** Sum of the histogram of a namespace, seconds, and its count. */
+function rtt(snapshots: readonly Snapshot[], netns: Netns): { sum: number; count: number } {
+  const s = snapshots.find((x) => x.owner?.netns === netns.inode);
+  const d = s?.schema.series.find((x) => x.metric.name === 'skoop.tcp.rtt');
+  return s && d ? { count: s.values[d.offset]!, sum: s.values[d.offset + 1]! } : { count: 0, sum: 0 };
+}
+
+test('each received segment of a connection is one look at its round-trip time, in both namespaces and in no third', async () => {
+  using a = new Netns();
+  using b = new Netns();
+  using c = new Netns();
+  connect(a, b);
+  const server = await b.start(echo);
+  using session = await ProbeSession.start('tcprtt', { sample: 1 });
+  try {
+    a.python(pings(31));
+    const { snapshots } = session.collect();
+    // 31 answers reach the client, and the FIN-ACK at the most.
+    const client = rtt(snapshots, a);
+    assert.ok(client.count >= 31 && client.count <= 33, `${client.count}`);
+    assert.ok(rtt(snapshots, b).count >= 31);
+    assert.equal(rtt(snapshots, c).count, 0);
+    const mean = client.sum / client.count;
+    assert.ok(mean > 0.000005 && mean < 0.05, `a veth's round trip took ${mean} s`);
+  } finally {
+    server.stop();
+  }
+});
+
+test('behind a queue of 8 kbit/s the round trip is longer, and only there', async () => {
+  using a = new Netns();
+  using b = new Netns();
+  connect(a, b);
+  const server = await b.start(echo);
+  using session = await ProbeSession.start('tcprtt', { sample: 1 });
+  try {
+    a.python(pings(7));
+    const before = rtt(session.collect().snapshots, a);
+    a.run('tc qdisc add dev eth0 root tbf rate 8kbit burst 100 latency 10s');
+    a.python(pings(7));
+    const after = rtt(session.collect().snapshots, a);
+    const slow = (after.sum - before.sum) / (after.count - before.count);
+    assert.ok(
+      slow > 5 * (before.sum / before.count),
+      `${before.sum / before.count} s before, ${slow} s behind the queue`,
+    );
+  } finally {
+    server.stop();
+  }
+});
