@@ -21,7 +21,9 @@ inc=$(echo | "$CLANG" -v -E - 2>&1 | sed -n '/^#include </,/^End of/p' | grep '^
 
 one() {
   local src=$1 obj=$out/$(basename "$1" .bpf.c).bpf.o
-  if [ -e "$obj" ] && ! find "$src" "${src%.bpf.c}.event.h" bpf/include bpf/build.sh -newer "$obj" -type f 2> /dev/null | grep -q .; then return 0; fi
+  local deps=("$src" bpf/include bpf/build.sh)
+  [ -e "${src%.bpf.c}.event.h" ] && deps+=("${src%.bpf.c}.event.h")
+  if [ -e "$obj" ] && [ -z "$(find "${deps[@]}" -newer "$obj" -type f)" ]; then return 0; fi
   "$CLANG" -g -O2 -Wall -Werror -Wno-unused-function -Wno-missing-declarations -target bpf -mcpu=v3 "-D__TARGET_ARCH_$arch" -Ibpf/include -Ibpf $inc -c "$src" -o "$obj.tmp$$"
   # keeps BTF, drops DWARF: a quarter of the size
   [ -n "$STRIP" ] && "$STRIP" -g "$obj.tmp$$"

@@ -2,7 +2,16 @@
 import { type Codec, u64, u64s, type View } from '../record.ts';
 
 /** Compared with the object when it is loaded. */
-export const layoutHash = '474e1c5d14c327a9';
+export const layoutHash = '75bfaef940cc2e3e';
+
+export interface SklHead {
+  readonly ktime: number;
+  readonly cookie: number;
+  readonly cgroup: number;
+  readonly netns: number;
+  readonly probe: number;
+  readonly type: number;
+}
 
 export interface SklHist {
   readonly count: number;
@@ -32,6 +41,20 @@ export interface SklRttKey {
   readonly owner: SklOwner;
   readonly family: number;
 }
+
+export const sklHead: Codec<SklHead> = {
+  name: 'skl_head',
+  size: 32,
+  offsets: { 'ktime': 0, 'cookie': 8, 'cgroup': 16, 'netns': 24, 'probe': 28, 'type': 30 },
+  decode: (view: View, at: number): SklHead => ({
+    ktime: u64(view, at),
+    cookie: u64(view, at + 8),
+    cgroup: u64(view, at + 16),
+    netns: view.u32[(at + 24) >>> 2]!,
+    probe: view.data.getUint16(at + 28, true),
+    type: view.data.getUint16(at + 30, true),
+  }),
+};
 
 export const sklHist: Codec<SklHist> = {
   name: 'skl_hist',
