@@ -40,7 +40,7 @@ test: $(stamps)/system-test node_modules/.package-lock.json bpf ## Every lane th
 	@exec node tools/test.ts $(LANES)
 
 .PHONY: check
-check: node_modules/.package-lock.json ## Types, lint, walls, generated files, links: seconds
+check: node_modules/.package-lock.json bpf ## Types, lint, walls, generated files, links: seconds
 	@node tools/check.ts
 
 ##@ One thing

@@ -7,7 +7,12 @@ import { existsSync } from 'node:fs';
 
 process.chdir(`${import.meta.dirname}/..`);
 const check = process.argv.includes('--check');
-const generators = ['tools/gen-layout.ts', 'tools/gen-docs.ts'].filter((g) => existsSync(g));
+const generators = ['tools/gen-layout.ts', 'tools/gen-docs.ts'];
+if (!existsSync('.output/bpf')) {
+  // Only clang can say what is in an object; the committed layouts are enough for everything else.
+  console.log('There are no BPF objects here (no clang): their layouts are not compared.');
+  generators.shift();
+}
 let failed = false;
 for (const generator of generators) {
   const { status } = spawnSync(process.execPath, [generator, ...(check ? ['--check'] : [])], { stdio: 'inherit' });

@@ -11,7 +11,7 @@ what=${1:?run or test}
 run_packages=(clang llvm bpftool libbpf-dev libbpf1 linux-libc-dev libc6-dev)
 # To make pods, faults, kernels and peers.
 test_packages=("${run_packages[@]}" containerd runc containernetworking-plugins busybox-static iproute2 iptables nftables
-  conntrack ethtool procps kmod xz-utils curl ca-certificates openssl prometheus prometheus-node-exporter gcc)
+  conntrack ethtool procps kmod xz-utils python3-minimal curl ca-certificates openssl prometheus prometheus-node-exporter gcc)
 case $(uname -m) in
   x86_64) test_packages+=(qemu-system-x86) ;;
   aarch64) test_packages+=(qemu-system-arm) ;;

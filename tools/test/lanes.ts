@@ -136,7 +136,7 @@ const all: readonly Lane[] = [
   },
   {
     name: 'pods',
-    files: ['test/pods/**/*.test.ts'],
+    files: ['test/pods/**/*.test.ts', 'test/cri/**/*.test.ts'],
     concurrency: 1,
     testTimeoutS: 240,
     timeoutS: 540,
