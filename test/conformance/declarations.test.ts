@@ -130,9 +130,8 @@ test('no two components declare one metric or event differently', () => {
   }
 });
 
-test('the watch on I/O works', async () => {
-  const { readFileSync: read } = await import('node:fs');
-  assert.deepEqual(ioOf(() => void read('/dev/null')).includes('fs.readFileSync'), true);
+test('the watch on I/O works', () => {
+  assert.ok(ioOf(() => void readFileSync('/dev/null')).includes('fs.readFileSync'));
   assert.ok(ioOf(() => clearTimeout(setTimeout(() => {}, 1))).includes('Timeout'));
   assert.deepEqual(
     ioOf(() => {}),
