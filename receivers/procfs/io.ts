@@ -53,7 +53,7 @@ export class IoScraper {
       if (key !== undefined && values !== undefined) read.push({ process, key, values });
     }
     if (read.length === 0 && state.pids.size === 0) return undefined;
-    this.#refreshParents(state, read);
+    await this.#refreshParents(state, read, slices);
     const keys = new Map(read.map((r) => [r.process.pid, r.key]));
     const members = read.map((r): Member => {
       const parent = state.parents.get(r.key);
@@ -85,12 +85,17 @@ export class IoScraper {
   }
 
   /** Parents are read once, and again when they ended: their children have got another one. */
-  #refreshParents(state: GroupState, read: readonly { process: Process; key: string }[]): void {
+  async #refreshParents(
+    state: GroupState,
+    read: readonly { process: Process; key: string }[],
+    slices: Slices,
+  ): Promise<void> {
     const pids = new Set(read.map((r) => r.process.pid));
     const keys = new Set(read.map((r) => r.key));
     for (const { process, key } of read) {
       const parent = state.parents.get(key);
       if (parent !== undefined && (pids.has(parent) || !state.pids.has(parent))) continue;
+      if (slices.due()) await slices.turn();
       const text = this.#context.root.tryRead(this.#context.root.proc(process.pid, 'stat'));
       const now = text && parseParentPid(text);
       if (now !== undefined) state.parents.set(key, now);

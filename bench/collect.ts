@@ -1,0 +1,242 @@
+/**
+ * What one collection of the procfs receiver costs: `node bench/collect.ts [--namespaces 250] [--connections 5000] [--rounds 21]`. Needs root and
+ * gcc.
+ *
+ * Makes the namespaces itself, then takes turns, in one run, between the receiver and a C program that makes the same system calls and does
+ * nothing with what they give (bench/c/collect-floor.c). prometheus-node-exporter is run in some of the namespaces, one after the other.
+ */
+import { type ChildProcessWithoutNullStreams, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { parseArgs } from 'node:util';
+import { pageSize } from '../host/ffi/libc.ts';
+import { NetnsInventory } from '../host/netns/inventory.ts';
+import { hostRoot } from '../host/proc-root.ts';
+import { itemCount } from '../pipeline/batch.ts';
+import { systemClock } from '../pipeline/clock.ts';
+import { testContext } from '../pipeline/testing.ts';
+import { Collection } from '../receivers/procfs/collection.ts';
+import { config } from '../receivers/procfs/config.ts';
+import { NetnsFiles } from '../receivers/procfs/netns-files.ts';
+import { OwnerState } from '../receivers/procfs/owners.ts';
+import type { ScrapeContext } from '../receivers/procfs/scrape.ts';
+import { Slices } from '../receivers/procfs/slices.ts';
+import { TcpsummaryScraper } from '../receivers/procfs/tcpsummary.ts';
+
+const { values: options } = parseArgs({
+  options: {
+    namespaces: { type: 'string', default: '250' },
+    connections: { type: 'string', default: '5000' },
+    rounds: { type: 'string', default: '21' },
+    exporters: { type: 'string', default: '5' },
+  },
+});
+const count = Number(options.namespaces);
+const connections = Number(options.connections);
+const rounds = Number(options.rounds);
+
+const work = mkdtempSync(join(tmpdir(), `skl-bench-collect-${process.pid}-`));
+const children: ChildProcessWithoutNullStreams[] = [];
+
+function compile(name: string): string {
+  const out = join(work, name);
+  execFileSync('gcc', ['-O2', '-o', out, join(import.meta.dirname, 'c', `${name}.c`)]);
+  return out;
+}
+
+/** Starts a maker of namespaces. @returns the pids that live in them. */
+async function makeWorld(program: string, ...args: string[]): Promise<string[]> {
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+  children.push(child);
+  child.stderr.pipe(process.stderr);
+  const pids: string[] = [];
+  for await (const line of createInterface(child.stdout)) {
+    if (line === 'ready') return pids;
+    pids.push(line);
+  }
+  throw new Error(`${program} ended before it was ready.`);
+}
+
+/** The C program, told to make one round at a time. */
+class Floor {
+  readonly #child: ChildProcessWithoutNullStreams;
+  readonly #lines: AsyncIterator<string>;
+  constructor(program: string, args: readonly string[]) {
+    this.#child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+    children.push(this.#child);
+    this.#child.stderr.pipe(process.stderr);
+    this.#lines = createInterface(this.#child.stdout)[Symbol.asyncIterator]();
+  }
+  /** Milliseconds by its own clock. */
+  async round(): Promise<number> {
+    this.#child.stdin.write('\n');
+    const { value } = await this.#lines.next();
+    return Number(String(value).split(' ')[0]) / 1e6;
+  }
+}
+
+const median = (values: readonly number[]): number => {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[sorted.length >> 1] as number;
+};
+const ms = (v: number) => `${v.toFixed(1)} ms`;
+const report = (what: string, ours: number, floor: number, aim: number) =>
+  console.log(
+    `${what.padEnd(44)} ${ms(ours).padStart(10)}  C floor ${ms(floor).padStart(10)}  ratio ${(ours / floor).toFixed(2)} (aim ≤ ${aim})`,
+  );
+
+/** Takes turns between the two, and gives the medians. */
+async function compare(ours: () => Promise<number> | number, floor: Floor): Promise<[ours: number, floor: number]> {
+  const a: number[] = [];
+  const b: number[] = [];
+  for (let i = 0; i < rounds + 3; i++) {
+    const [x, y] = i % 2 === 0 ? [await ours(), await floor.round()] : swap([await floor.round(), await ours()]);
+    // The first rounds warm both up.
+    if (i >= 3) {
+      a.push(x);
+      b.push(y);
+    }
+  }
+  return [median(a), median(b)];
+}
+const swap = <A, B>([a, b]: [A, B]): [B, A] => [b, a];
+
+async function timed(run: () => unknown): Promise<number> {
+  const started = performance.now();
+  await run();
+  return performance.now() - started;
+}
+
+function scrapeContext(): ScrapeContext {
+  return {
+    root: hostRoot,
+    enabled: (m) => m.enabled,
+    reject: (reason) => console.error(`rejected ${reason}`),
+    permitted: (_what, read) => read(),
+    bootTimeMs: Number.NaN,
+  };
+}
+
+/** The work of the namespace scrapers alone, as `Collection` does it: the same reads as the floor's. */
+function benchNamespaces(pids: readonly string[]): () => Promise<number> {
+  const inventory = new NetnsInventory(hostRoot, systemClock).scan();
+  const mine = inventory.filter((n) => n.pid !== undefined && pids.includes(String(n.pid)));
+  if (mine.length !== pids.length) throw new Error(`Found ${mine.length} of ${pids.length} namespaces.`);
+  const files = new NetnsFiles(scrapeContext(), config.parse({ scrapers: { netdev: { exclude: [] } } }), pageSize());
+  const states = mine.map((n) => new OwnerState({ netns: n.netns }, 0));
+  return () =>
+    timed(() => {
+      let snapshots = 0;
+      mine.forEach((info, i) => {
+        files.read(info, states[i] as OwnerState, undefined, Date.now(), () => snapshots++);
+      });
+      for (const s of states) s.endRound(Date.now());
+      if (snapshots < mine.length * 7) throw new Error(`Only ${snapshots} snapshots.`);
+    });
+}
+
+/** Whole collections through the receiver's own code, with the longest hold of the event loop. */
+function benchCollection() {
+  const context = { ...testContext({ id: 'procfs' }), clock: systemClock };
+  const collection = new Collection(config.parse({ scrapers: { netdev: { exclude: [] } } }), context, hostRoot);
+  const holds: number[] = [];
+  const cpu: number[] = [];
+  let points = 0;
+  const run = async (): Promise<number> => {
+    // Another receiver's inventory of the last half second would be taken over: this is to be the whole cost.
+    await new Promise((resolve) => setTimeout(resolve, 550));
+    let last = performance.now();
+    let longest = 0;
+    let on = true;
+    const watch = () => {
+      const now = performance.now();
+      longest = Math.max(longest, now - last);
+      last = now;
+      if (on) setImmediate(watch);
+    };
+    setImmediate(watch);
+    points = 0;
+    const before = process.cpuUsage();
+    const took = await timed(() =>
+      collection.round(new Slices(), (batch) => {
+        points += batch.kind === 'metrics' ? itemCount(batch) : 0;
+      }),
+    );
+    const used = process.cpuUsage(before);
+    on = false;
+    holds.push(longest);
+    cpu.push((used.user + used.system) / 1000);
+    return took;
+  };
+  return { run, holds, cpu, points: () => points };
+}
+
+function benchSockets(pid: string): () => Promise<number> {
+  const scraper = new TcpsummaryScraper(scrapeContext(), 32);
+  return () =>
+    timed(async () => {
+      await scraper.read(`/proc/${pid}/ns/net`);
+      const established = scraper.counts.byState[1];
+      if (established !== 2 * connections) throw new Error(`Counted ${established} sockets.`);
+    });
+}
+
+/** Starts node_exporter in the namespace, scrapes it once, ends it. Undefined where it is not installed. */
+function benchNodeExporter(pids: readonly string[]): { start: number; scrape: number } | undefined {
+  if (spawnSync('prometheus-node-exporter', ['--version']).error) return undefined;
+  const script = `
+    prometheus-node-exporter --collector.disable-defaults --collector.netdev --collector.netstat --collector.sockstat \\
+      --web.listen-address=127.0.0.1:9100 --log.level=error & p=$!
+    until curl -s -o /dev/null http://127.0.0.1:9100/metrics; do :; done
+    s=$(date +%s%N)
+    for i in 1 2 3 4 5; do curl -s -o /dev/null http://127.0.0.1:9100/metrics; done
+    echo $(( ($(date +%s%N) - s) / 5 ))
+    kill $p; wait $p 2> /dev/null || true`;
+  const starts: number[] = [];
+  const scrapes: number[] = [];
+  for (const pid of pids) {
+    const started = performance.now();
+    const out = execFileSync('nsenter', ['-t', pid, '-n', 'sh', '-c', script], { encoding: 'utf8' });
+    const scrape = Number(out.trim()) / 1e6;
+    scrapes.push(scrape);
+    starts.push(performance.now() - started - 5 * scrape);
+  }
+  return { start: median(starts), scrape: median(scrapes) };
+}
+
+try {
+  const world = compile('collect-world');
+  const floor = compile('collect-floor');
+  const pids = await makeWorld(world, 'namespaces', String(count));
+
+  const [ours, theirs] = await compare(benchNamespaces(pids), new Floor(floor, ['net', ...pids]));
+  report(`${count} namespaces, files of net/`, ours, theirs, 2);
+
+  const collection = benchCollection();
+  const [whole, all] = await compare(collection.run, new Floor(floor, ['all', ...pids]));
+  report('one whole collection, all scrapers', whole, all, 2);
+  console.log(
+    `  ${collection.points()} data points; CPU ${ms(median(collection.cpu))}; event loop held ${ms(median(collection.holds))} (median of the longest), ${ms(Math.max(...collection.holds.slice(3)))} at most`,
+  );
+
+  const exporter = benchNodeExporter(pids.slice(0, Number(options.exporters)));
+  if (exporter) {
+    const each = `${ms(exporter.start)} to start, ${ms(exporter.scrape)} a scrape`;
+    console.log(
+      `node_exporter (netdev, netstat, sockstat), measured in ${options.exporters} namespaces one by one: ${each}; ×${count}: ${ms(count * exporter.scrape)} of scrapes, ratio to ours ${((count * exporter.scrape) / ours).toFixed(1)}; started for each: ${ms(count * (exporter.start + exporter.scrape))}, ratio ${((count * (exporter.start + exporter.scrape)) / ours).toFixed(1)}`,
+    );
+  } else console.log('node_exporter: not installed, not compared');
+
+  const [pid] = (await makeWorld(world, 'sockets', String(connections))) as [string];
+  const [diag, diagFloor] = await compare(benchSockets(pid), new Floor(floor, ['diag', pid]));
+  report(`tcpsummary, ${2 * connections} sockets`, diag, diagFloor, 1.2);
+} finally {
+  for (const child of children) {
+    child.stdin.end();
+    if (child.exitCode === null) await Promise.race([once(child, 'exit'), new Promise((r) => setTimeout(r, 5000))]);
+  }
+  rmSync(work, { recursive: true, force: true });
+}
