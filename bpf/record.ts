@@ -133,3 +133,10 @@ export function tuple(view: View, at: number): FlowTuple {
     destinationPort: view.data.getUint16(at + 34, true),
   };
 }
+
+/** Address of the bytes of a map key: the first four for family 4. */
+export function addressText(bytes: readonly number[], family: number): string {
+  const own = new Uint8Array(bytes);
+  const view = viewOf(Buffer.from(own.buffer));
+  return family === 4 ? ipv4(view, 0) : ipv6(view, 0);
+}

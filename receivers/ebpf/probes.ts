@@ -2,8 +2,10 @@ import listen from './listen.ts';
 import packetloss from './packetloss.ts';
 import type { ProbeDefinition } from './probe.ts';
 import tcpconnect from './tcpconnect.ts';
+import tcpreset from './tcpreset.ts';
+import tcpretrans from './tcpretrans.ts';
 import tcprtt from './tcprtt.ts';
 import udp from './udp.ts';
 
 /** All probes, in the order they are loaded and shown. Adding one = its file, and a line here. */
-export const probes: readonly ProbeDefinition[] = [packetloss, tcpconnect, udp, listen, tcprtt];
+export const probes: readonly ProbeDefinition[] = [packetloss, tcpreset, tcpretrans, tcpconnect, udp, listen, tcprtt];

@@ -3,7 +3,7 @@
 #ifndef SKL_TUPLE_H
 #define SKL_TUPLE_H
 
-#include "skl/types.h"
+#include "skl/owner.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
 
@@ -44,6 +44,8 @@ static __always_inline bool skl_tuple_of_sock(struct skl_tuple *t, const struct 
 	}
 	t->proto = proto;
 	t->sport = BPF_CORE_READ(sk, __sk_common.skc_num);
+	if (!t->sport && skl_full_sock(sk)) /* already unbound, as when it resets on close */
+		t->sport = bpf_ntohs(BPF_CORE_READ((const struct inet_sock *)sk, inet_sport));
 	t->dport = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
 	return true;
 }
