@@ -16,6 +16,8 @@ export interface EncodedRequest {
   readonly items: number;
   /** Units (records, snapshots) of the batch that are in this request or an earlier one. */
   readonly done: number;
+  /** Items that this encoding cannot say; lost, and counted. */
+  readonly unencodable?: number;
 }
 
 /** The records in the order they are sent: grouped by resource, in order within each. The batch itself when it has one resource. */

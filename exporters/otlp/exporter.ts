@@ -56,8 +56,9 @@ export class OtlpExporter implements Exporter {
     let delivered = false;
     let refusal: RefusedError | undefined;
     for await (const request of this.#encode(batch, writer)) {
+      if (request.unencodable) losses.add(request.unencodable, 'not_finite');
       try {
-        await this.#send(batch.kind, request, losses, signal);
+        if (request.items > 0) await this.#send(batch.kind, request, losses, signal);
         delivered = true;
       } catch (error) {
         if (error instanceof RetryableError) throw withRemainder(error, batch, done, losses);

@@ -1,78 +1,83 @@
-import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
-import type { LogRecord, LogsBatch, MetricsBatch, Resource, Scope } from '../../pipeline/batch.ts';
-import { type EncodedRequest, severityText } from './encode-logs.ts';
+import type { LogsBatch, MetricsBatch, Snapshot } from '../../pipeline/batch.ts';
+import { itemCount } from '../../pipeline/batch.ts';
+import type { EncodedRequest } from './encode-logs.ts';
 
 /**
  * http/json by OpenTelemetry's own serializers: at a third of a million records a second they are good enough for a protocol that is
- * chosen for being readable.
+ * chosen for being readable. They are loaded when the first batch is sent.
  */
 
-type Serialize<T> = (items: readonly T[]) => Uint8Array;
+/** What one request holds: a part of the batch. */
+interface Part {
+  readonly bytes: Uint8Array;
+  readonly items: number;
+  readonly unencodable?: number;
+}
+type Serialize<T> = (units: readonly T[]) => Part;
 
-/** Requests of at most `maxBytes`, one for each `next`. */
+/** Requests of at most `maxBytes`, one for each `next`; a single record or snapshot above the limit makes one of its own. */
 export async function* encodeJson(
   batch: LogsBatch | MetricsBatch,
   maxBytes: number,
 ): AsyncGenerator<EncodedRequest, void> {
-  if (batch.kind === 'logs')
-    yield* halving(batch.records, await logsSerializer(batch.scope), maxBytes, (r) => r.length, 0);
+  if (batch.kind === 'logs') yield* halving(batch.records, await logsSerializer(batch), maxBytes, 0);
+  else yield* halving(batch.snapshots, await metricsSerializer(batch), maxBytes, 0);
 }
 
 /** Serializes all, and where that is too large, each half. */
 function* halving<T>(
-  items: readonly T[],
+  units: readonly T[],
   serialize: Serialize<T>,
   maxBytes: number,
-  count: (items: readonly T[]) => number,
   before: number,
 ): Generator<EncodedRequest, void> {
-  const bytes = serialize(items);
-  if (bytes.length <= maxBytes || items.length === 1) {
-    yield { bytes, items: count(items), done: before + items.length };
+  const part = serialize(units);
+  if (part.bytes.length <= maxBytes || units.length === 1) {
+    if (part.items + (part.unencodable ?? 0) > 0) yield { ...part, done: before + units.length };
     return;
   }
-  const middle = items.length >> 1;
-  yield* halving(items.slice(0, middle), serialize, maxBytes, count, before);
-  yield* halving(items.slice(middle), serialize, maxBytes, count, before + middle);
+  const middle = units.length >> 1;
+  yield* halving(units.slice(0, middle), serialize, maxBytes, before);
+  yield* halving(units.slice(middle), serialize, maxBytes, before + middle);
 }
 
-async function logsSerializer(scope: Scope): Promise<Serialize<LogRecord>> {
-  const { JsonLogsSerializer } = await import('@opentelemetry/otlp-transformer');
-  const toSdk = await sdkRecords(scope);
-  return (records) => JsonLogsSerializer.serializeRequest(records.map(toSdk)) ?? new Uint8Array();
-}
-
-/** Our records as the SDK's. */
-export async function sdkRecords(scope: Scope): Promise<(r: LogRecord) => ReadableLogRecord> {
-  const toSdkResource = await sdkResources();
-  return (r) => ({
-    hrTime: hrTime(r.timeUnixNs),
-    hrTimeObserved: hrTime(r.observedTimeUnixNs),
-    severityNumber: r.severityNumber as number,
-    severityText: severityText[r.severityNumber],
-    eventName: r.eventName,
-    body: r.body,
-    resource: toSdkResource(r.resource),
-    instrumentationScope: scope,
-    attributes: r.attributes as ReadableLogRecord['attributes'],
-    droppedAttributesCount: 0,
+async function logsSerializer(batch: LogsBatch): Promise<Serialize<LogsBatch['records'][number]>> {
+  const [{ JsonLogsSerializer }, { toReadableLogRecords }] = await Promise.all([
+    import('@opentelemetry/otlp-transformer'),
+    import('../../pipeline/otel.ts'),
+  ]);
+  return (records) => ({
+    bytes: JsonLogsSerializer.serializeRequest(toReadableLogRecords({ ...batch, records })) ?? new Uint8Array(),
+    items: records.length,
   });
 }
 
-const resources = new WeakMap<Resource, ReadableLogRecord['resource']>();
-
-async function sdkResources(): Promise<(r: Resource) => ReadableLogRecord['resource']> {
-  const { resourceFromAttributes } = await import('@opentelemetry/resources');
-  return (resource) => {
-    let made = resources.get(resource);
-    if (!made) {
-      made = resourceFromAttributes(resource.attributes as Record<string, string>);
-      resources.set(resource, made);
-    }
-    return made;
+async function metricsSerializer(batch: MetricsBatch): Promise<Serialize<Snapshot>> {
+  const [{ JsonMetricsSerializer }, { toResourceMetrics }] = await Promise.all([
+    import('@opentelemetry/otlp-transformer'),
+    import('../../pipeline/otel.ts'),
+  ]);
+  return (snapshots) => {
+    const part = { ...batch, snapshots: snapshots.map(finite) };
+    const items = itemCount(part);
+    const texts = toResourceMetrics(part).map((rm) => inner(JsonMetricsSerializer.serializeRequest(rm)));
+    const bytes = Buffer.from(`{"resourceMetrics":[${texts.join(',')}]}`);
+    return { bytes, items, unencodable: itemCount({ ...batch, snapshots }) - items };
   };
 }
 
-function hrTime(ns: bigint): [number, number] {
-  return [Number(ns / 1_000_000_000n), Number(ns % 1_000_000_000n)];
+/** The one ResourceMetrics of a serialized request: the serializer takes no more than one, a request any number. */
+function inner(request: Uint8Array | undefined): string {
+  const text = Buffer.from(request ?? []).toString();
+  return text.slice(text.indexOf('[') + 1, text.lastIndexOf(']'));
+}
+
+/** The snapshot without its infinite values: the serializer would print them as null, which a backend reads as zero. */
+function finite(snapshot: Snapshot): Snapshot {
+  const { schema, values } = snapshot;
+  const infinite = schema.series.filter((d) => Math.abs(values[d.offset]!) === Number.POSITIVE_INFINITY);
+  if (infinite.length === 0) return snapshot;
+  const masked = values.slice();
+  for (const d of infinite) masked[d.offset] = Number.NaN;
+  return { ...snapshot, values: masked };
 }

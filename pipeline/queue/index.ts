@@ -1,7 +1,8 @@
 import { BehaviorSubject } from 'rxjs';
-import type { Batch } from '../batch.ts';
 import type { ComponentContext, Exporter } from '../component.ts';
+import { AgentError } from '../errors.ts';
 import type { QueueConfig } from './config.ts';
+import { DiskStore } from './disk.ts';
 import { memoryStore } from './memory.ts';
 import { Queue } from './queue.ts';
 import type { Store } from './store.ts';
@@ -16,6 +17,8 @@ export type { DeliveryQueue } from './types.ts';
  *
  * When the queue is at one of its bounds, what is offered is refused (the newest), as in the OpenTelemetry Collector: what was
  * taken stays. Only a full disk takes the oldest, since what is newest then has no other place to be.
+ *
+ * @throws AgentError for disk storage without a directory.
  */
 export function createQueue(options: {
   readonly exporter: Pick<Exporter, 'push'>;
@@ -29,9 +32,13 @@ export function createQueue(options: {
   });
 }
 
-function makeStore(_config: QueueConfig, _context: ComponentContext): Store {
-  return memoryStore();
+function makeStore({ sending_queue }: QueueConfig, { id, clock }: ComponentContext): Store {
+  const { storage, directory, fsync, queue_bytes } = sending_queue;
+  if (storage === 'memory') return memoryStore();
+  if (directory === undefined) {
+    throw new AgentError('E_QUEUE_DIRECTORY', 'sending_queue.storage: disk needs sending_queue.directory.', {
+      component: id,
+    });
+  }
+  return new DiskStore({ directory, id, fsync, queueBytes: queue_bytes, clock });
 }
-
-/** Batch is re-exported for exporters that only need the queue's vocabulary. */
-export type { Batch };

@@ -86,18 +86,13 @@ export class Line {
     }
   }
 
-  /** Up to `limit` entries that wait, oldest first. */
-  oldestWaiting(limit: number): readonly Entry[] {
-    const out = this.#retrying.slice(0, limit);
-    for (let i = this.#head; i < this.#fresh.length && out.length < limit; i++) {
+  /** Entries that wait, oldest first. Not to be changed while it is walked. */
+  *waitingOldestFirst(): Generator<Entry, void> {
+    yield* this.#retrying;
+    for (let i = this.#head; i < this.#fresh.length; i++) {
       const entry = this.#fresh[i];
-      if (entry) out.push(entry);
+      if (entry) yield entry;
     }
-    return out;
-  }
-
-  all(): readonly Entry[] {
-    return this.oldestWaiting(Number.POSITIVE_INFINITY);
   }
 
   #launch(entry: Entry): Entry {

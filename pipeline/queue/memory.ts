@@ -7,7 +7,7 @@ export function memoryStore(): Store {
   const batches = new Map<Entry, Batch>();
   return {
     durable: false,
-    open: async () => [],
+    open: () => {},
     weigh: (batch, items): Weighed => ({ batch, items, bytes: estimateBytes(batch) }),
     add: (entry, { batch }) => void batches.set(entry, batch),
     read: (entry) => batches.get(entry),
@@ -19,8 +19,8 @@ export function memoryStore(): Store {
     remove: (entry) => void batches.delete(entry),
     setAside: (entry) => void batches.delete(entry),
     failedTry: () => {},
-    flush: async () => {},
-    close: async () => batches.clear(),
+    flush: () => {},
+    close: () => batches.clear(),
   };
 }
 

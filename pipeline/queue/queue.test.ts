@@ -265,6 +265,16 @@ test('stop drains, and at the deadline drops and counts what is left', async () 
   assertBalanced(dead.queue);
 });
 
+test('a request that ends by the abort is not sent again', async () => {
+  const { queue, pushes } = setup();
+  await queue.start();
+  queue.offer(numberedLogs(0, 5));
+  pushes[0]!.signal.addEventListener('abort', () => pushes[0]!.fail(unavailable()));
+  await queue.stop(AbortSignal.abort());
+  assert.equal(pushes.length, 1);
+  assert.equal(queue.accounts().dropped.shutdown, 5);
+});
+
 test('stop before start, and a push that throws synchronously', async () => {
   const { queue } = setup();
   queue.offer(numberedLogs(0, 5));

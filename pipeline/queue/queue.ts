@@ -62,18 +62,15 @@ export class Queue implements DeliveryQueue {
   async start(): Promise<void> {
     if (this.#phase !== 'idle') return;
     const { store, context } = this.#options;
-    const left = await store.open({
+    this.#phase = 'running';
+    store.open({
+      restored: (entries) => this.#restore(entries),
       lost: (entries, reason) => this.#lost(entries, reason),
-      oldest: (limit) => this.#line.oldestWaiting(limit),
+      oldest: () => this.#line.waitingOldestFirst(),
       failed: (what, error) => context.telemetry.failed(what, error),
       recovered: (what) => context.telemetry.recovered(what),
       setAsideFile: (path, error) => this.#fileSetAside(path, error),
     });
-    if (this.#phase !== 'idle') return;
-    for (const entry of left) this.#restore(entry);
-    if (left.length > 0)
-      context.log.info({ batches: left.length, items: this.#items }, 'Sending what an earlier process left.');
-    this.#phase = 'running';
     this.#pump();
   }
 
@@ -114,8 +111,8 @@ export class Queue implements DeliveryQueue {
     return { ...this.#books.sums, dropped: { ...this.#books.sums.dropped }, queued: this.#items };
   }
 
-  flush(): Promise<void> {
-    return this.#options.store.flush();
+  async flush(): Promise<void> {
+    this.#options.store.flush();
   }
 
   stop(signal: AbortSignal): Promise<void> {
@@ -271,12 +268,20 @@ export class Queue implements DeliveryQueue {
     this.#settle();
   }
 
-  #restore(entry: Entry): void {
-    this.#line.restore(entry);
-    this.#items += entry.items;
-    this.#bytes += entry.bytes;
-    this.#books.recovered(entry.items);
+  #restore(entries: readonly Entry[]): void {
+    for (const entry of entries) {
+      this.#line.restore(entry);
+      this.#items += entry.items;
+      this.#bytes += entry.bytes;
+      this.#books.recovered(entry.items);
+    }
+    if (entries.length === 0) return;
+    this.#options.context.log.info(
+      { batches: entries.length, items: this.#items },
+      'Sending what an earlier process left.',
+    );
     this.#updatePressure();
+    this.#pump();
   }
 
   #fileSetAside(path: string, error: unknown): void {
@@ -303,13 +308,14 @@ export class Queue implements DeliveryQueue {
     const wasRunning = this.#phase === 'running';
     this.#phase = 'stopping';
     if (wasRunning) await this.#drain(signal);
+    // Before the abort: what comes back from it must not be sent again.
+    this.#phase = 'stopped';
     this.#abort.abort();
     this.#wake?.unsubscribe();
     if (this.#line.inFlight.size > 0) await this.#inFlightSettled();
-    this.#phase = 'stopped';
     for (const entry of [...this.#line.inFlight]) this.#line.putBack(entry);
-    if (!store.durable) for (const entry of this.#line.all()) this.#dropAtShutdown(entry);
-    await store.close();
+    if (!store.durable) for (const entry of [...this.#line.waitingOldestFirst()]) this.#dropAtShutdown(entry);
+    store.close();
     this.#options.pressure$.next(false);
     this.#options.pressure$.complete();
   }

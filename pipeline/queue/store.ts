@@ -38,10 +38,12 @@ export type StoreLoss = 'disk_full' | 'disk_error' | 'corrupt';
 
 /** What a store tells the queue between calls. */
 export interface StoreEvents {
+  /** Entries an earlier process left, oldest first. Also later than `open`, when the file could not be had at first. */
+  restored(entries: readonly Entry[]): void;
   /** These entries are gone without having been sent. The queue forgets and counts them. */
   lost(entries: readonly Entry[], reason: StoreLoss): void;
-  /** The oldest entries that are not in flight, at most `limit`: what a full disk may take. */
-  oldest(limit: number): readonly Entry[];
+  /** Entries that wait, oldest first: what a full disk may take. In flight ones are not among them. */
+  oldest(): Iterable<Entry>;
   /** Something went wrong or works again; logged at a limited rate. */
   failed(what: string, error: unknown): void;
   recovered(what: string): void;
@@ -49,12 +51,11 @@ export interface StoreEvents {
   setAsideFile(path: string, error: unknown): void;
 }
 
-/** Where batches wait. Calls are synchronous and do not throw; `open` and `close` may wait for the file. */
+/** Where batches wait. Calls are synchronous and, but for `flush`, do not throw. */
 export interface Store {
-  /** Entries an earlier process left, oldest first. */
-  open(events: StoreEvents): Promise<readonly Entry[]>;
+  /** Takes its resources. What goes wrong is told by `events`; the store works in memory until it comes right. */
+  open(events: StoreEvents): void;
   weigh(batch: Batch, items: number): Weighed;
-  /** Room the store cannot give back at once; counted into `bytes`. */
   add(entry: Entry, weighed: Weighed): void;
   /** Undefined = unreadable. */
   read(entry: Entry): Batch | undefined;
@@ -66,9 +67,9 @@ export interface Store {
   setAside(entry: Entry): void;
   /** A try failed; persisted where the store can. */
   failedTry(entry: Entry): void;
-  /** Resolves when everything added so far is as durable as the store makes it. */
-  flush(): Promise<void>;
+  /** Makes everything added so far as durable as the store can. @throws when it cannot now. */
+  flush(): void;
   /** True when entries survive this process. */
   readonly durable: boolean;
-  close(): Promise<void>;
+  close(): void;
 }

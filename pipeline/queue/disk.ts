@@ -1,0 +1,393 @@
+import { join } from 'node:path';
+import type { Subscription } from 'rxjs';
+import type { Batch } from '../batch.ts';
+import type { Clock } from '../clock.ts';
+import { Checkpointer } from './checkpointer.ts';
+import { decodeBatch, encodeBatch } from './codec.ts';
+import { isCorrupt, isFull, moveAside, QueueFile, type Row } from './queue-file.ts';
+import { type Entry, newEntry, type Store, type StoreEvents, type StoreLoss, type Weighed } from './store.ts';
+
+/** Changes are written together after this time, or when there are this many bytes of them: fewer transactions, none of them long. */
+const groupMs = 10;
+const groupBytes = 1024 * 1024;
+/** While the file cannot be written, batches wait in memory up to this; it is tried again after `retryMs`. */
+const memoryBytes = 8 * 1024 * 1024;
+const retryMs = 1000;
+/** Batches kept decoded while they wait, so that a healthy backend costs no reading; by their size on disk. */
+const cacheBytes = 4 * 1024 * 1024;
+/** Size of the log at which it is moved into the database, and at which the writer itself ends it. */
+const logBytes = 4 * 1024 * 1024;
+const logLimitBytes = 64 * 1024 * 1024;
+/** What a row and its index take besides the payload. */
+const rowBytes = 64;
+/** Times the oldest batches make room before new ones wait in memory instead. */
+const maxEvictions = 4;
+
+interface DiskOptions {
+  readonly directory: string;
+  /** Component id; part of the file's name. */
+  readonly id: string;
+  readonly fsync: 'checkpoint' | 'always';
+  readonly queueBytes: number;
+  readonly clock: Clock;
+}
+
+interface State {
+  /** In the file under this id. */
+  row?: number;
+  /** Not yet in the file, or newer than there. */
+  payload?: Uint8Array | undefined;
+  batch?: Batch | undefined;
+}
+
+/** Path of a queue's file. */
+export function queuePath(directory: string, id: string): string {
+  return join(directory, `${encodeURIComponent(id)}.queue.db`);
+}
+
+/**
+ * Batches in a SQLite file. A batch is acknowledged, and survives kill -9, when its group was committed: at most 10 ms after it was
+ * offered, or by `flush`. One that was delivered before that never touches the disk.
+ */
+export class DiskStore implements Store {
+  readonly durable = true;
+  readonly #options: DiskOptions;
+  readonly #path: string;
+  readonly #states = new Map<Entry, State>();
+  #events: StoreEvents | undefined;
+  #file: QueueFile | undefined;
+  #checkpointer: Checkpointer | undefined;
+  #nextRow = 1;
+  #timer: Subscription | undefined;
+  #failing = false;
+  #cached = 0;
+  #log = 0;
+  // What the next transaction does.
+  readonly #writes = new Set<Entry>();
+  #writeBytes = 0;
+  #removes: number[] = [];
+  #moves: number[] = [];
+  #asides: { row: Omit<Row, 'bytes' | 'id'>; payload: Uint8Array }[] = [];
+  readonly #tries = new Map<number, number>();
+
+  constructor(options: DiskOptions) {
+    this.#options = options;
+    this.#path = queuePath(options.directory, options.id);
+  }
+
+  open(events: StoreEvents): void {
+    this.#events = events;
+    this.#commit();
+  }
+
+  weigh(batch: Batch, items: number): Weighed {
+    const payload = encodeBatch(batch);
+    return { batch, items, bytes: payload.length + rowBytes, payload };
+  }
+
+  add(entry: Entry, { batch, payload }: Weighed): void {
+    this.#states.set(entry, { payload, batch });
+    this.#cached += entry.bytes;
+    this.#write(entry);
+  }
+
+  read(entry: Entry): Batch | undefined {
+    const state = this.#states.get(entry);
+    if (!state || state.batch) return state?.batch;
+    try {
+      const payload = state.payload ?? this.#file?.payload(state.row!);
+      return payload && decodeBatch(payload);
+    } catch (error) {
+      this.#events?.failed('stored batch', error);
+      if (isCorrupt(error)) this.#corrupted(error);
+      return undefined;
+    }
+  }
+
+  replace(entry: Entry, { batch, items, bytes, payload }: Weighed): void {
+    const state = this.#states.get(entry);
+    if (!state) return;
+    this.#uncache(entry, state);
+    this.#unwrite(entry);
+    entry.items = items;
+    entry.bytes = bytes;
+    Object.assign(state, { batch, payload });
+    this.#cached += bytes;
+    this.#write(entry);
+  }
+
+  remove(entry: Entry): void {
+    const state = this.#take(entry);
+    if (state?.row === undefined) return;
+    this.#removes.push(state.row);
+    this.#schedule();
+  }
+
+  setAside(entry: Entry): void {
+    const state = this.#take(entry);
+    if (!state) return;
+    const { kind, items, tries } = entry;
+    if (state.row !== undefined) this.#moves.push(state.row);
+    else if (state.payload) this.#asides.push({ row: { kind, items, tries }, payload: state.payload });
+    this.#schedule();
+  }
+
+  failedTry(entry: Entry): void {
+    const row = this.#states.get(entry)?.row;
+    if (row === undefined) return;
+    this.#tries.set(row, entry.tries);
+    this.#schedule();
+  }
+
+  flush(): void {
+    this.#commit();
+    if (this.#writes.size > 0) throw new Error('The queue file cannot be written now.');
+  }
+
+  close(): void {
+    if (this.#events) this.#commit();
+    this.#cancel();
+    // What never reached the disk ends with the process.
+    if (this.#writes.size > 0) this.#lose([...this.#writes], 'disk_error');
+    this.#closeFile();
+    this.#states.clear();
+  }
+
+  // --- what waits to be written ---
+
+  #write(entry: Entry): void {
+    this.#writes.add(entry);
+    this.#writeBytes += entry.bytes;
+    if (this.#writeBytes >= groupBytes && !this.#failing) this.#commit();
+    else this.#schedule();
+  }
+
+  #unwrite(entry: Entry): void {
+    if (this.#writes.delete(entry)) this.#writeBytes -= entry.bytes;
+  }
+
+  /** Forgets an entry; returns what was known of it. */
+  #take(entry: Entry): State | undefined {
+    const state = this.#states.get(entry);
+    if (!state) return undefined;
+    this.#uncache(entry, state);
+    this.#unwrite(entry);
+    this.#states.delete(entry);
+    if (state.row !== undefined) this.#tries.delete(state.row);
+    return state;
+  }
+
+  #uncache(entry: Entry, state: State): void {
+    if (!state.batch) return;
+    state.batch = undefined;
+    this.#cached -= entry.bytes;
+  }
+
+  #schedule(): void {
+    if (!this.#events || this.#timer) return;
+    this.#timer = this.#options.clock.scheduler.schedule(() => this.#commit(), this.#failing ? retryMs : groupMs);
+  }
+
+  #cancel(): void {
+    this.#timer?.unsubscribe();
+    this.#timer = undefined;
+  }
+
+  get #pending(): boolean {
+    return this.#writes.size + this.#removes.length + this.#moves.length + this.#asides.length + this.#tries.size > 0;
+  }
+
+  // --- writing ---
+
+  #commit(): void {
+    this.#cancel();
+    try {
+      const file = this.#file ?? this.#openFile();
+      for (let evictions = 0; this.#pending; evictions++) {
+        try {
+          this.#writeAll(file);
+        } catch (error) {
+          if (!isFull(error) || evictions >= maxEvictions || !this.#evict(file)) throw error;
+        }
+      }
+      this.#succeeded();
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  #writeAll(file: QueueFile): void {
+    let row = this.#nextRow;
+    const rows: [State, number][] = [];
+    file.transaction(() => {
+      for (const id of this.#removes) file.remove(id);
+      for (const id of this.#moves) file.moveAside(id);
+      for (const a of this.#asides) file.addAside({ ...a.row, id: 0 }, a.payload);
+      for (const [id, tries] of this.#tries) file.setTries(id, tries);
+      for (const entry of this.#writes) {
+        const state = this.#states.get(entry)!;
+        if (state.row !== undefined) file.update(state.row, entry.items, state.payload!);
+        else {
+          rows.push([state, row]);
+          file.insert({ id: row++, kind: entry.kind, items: entry.items, tries: entry.tries }, state.payload!);
+        }
+      }
+    });
+    for (const [state, id] of rows) state.row = id;
+    this.#nextRow = row;
+    this.#written();
+  }
+
+  #written(): void {
+    this.#log += this.#writeBytes + 4096;
+    for (const entry of this.#writes) {
+      const state = this.#states.get(entry)!;
+      state.payload = undefined;
+      if (this.#cached > cacheBytes) this.#uncache(entry, state);
+    }
+    this.#writes.clear();
+    this.#writeBytes = 0;
+    this.#removes = [];
+    this.#moves = [];
+    this.#asides = [];
+    this.#tries.clear();
+  }
+
+  #succeeded(): void {
+    if (this.#failing) {
+      this.#failing = false;
+      this.#events?.recovered('queue file');
+    }
+    this.#file?.reserve(this.#options.clock.monotonicMs());
+    if (this.#log >= logLimitBytes) this.#endLog();
+    else if (this.#log >= logBytes && !this.#checkpointer?.busy) {
+      // Once the worker has moved most of it, what is left is little, and the log can begin anew.
+      this.#checkpointer?.run((error) => (error ? this.#events?.failed('checkpoint', error) : this.#endLog()));
+    }
+  }
+
+  #endLog(): void {
+    try {
+      this.#file?.checkpoint('RESTART');
+      this.#log = 0;
+    } catch (error) {
+      this.#events?.failed('checkpoint', error);
+    }
+  }
+
+  /** The disk is full: gives up the oldest batches for the new ones. False when there are none to give up. */
+  #evict(file: QueueFile): boolean {
+    const wanted = Math.max(this.#writeBytes, groupBytes / 4);
+    const victims: Entry[] = [];
+    let bytes = 0;
+    for (const entry of this.#events?.oldest() ?? []) {
+      if (bytes >= wanted) break;
+      if (this.#states.get(entry)?.row === undefined) continue;
+      victims.push(entry);
+      bytes += entry.bytes;
+    }
+    file.release();
+    const ids = victims.map((entry) => this.#states.get(entry)!.row!);
+    try {
+      file.transaction(() => {
+        for (const id of ids) file.remove(id);
+      });
+      file.checkpoint('TRUNCATE');
+      this.#log = 0;
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      // Not even deleting is possible now. The batches are given up all the same, the rows later.
+      this.#removes.push(...ids);
+    }
+    this.#lose(victims, 'disk_full');
+    return victims.length > 0;
+  }
+
+  #lose(entries: readonly Entry[], reason: StoreLoss): void {
+    for (const entry of entries) this.#take(entry);
+    if (entries.length > 0) this.#events?.lost(entries, reason);
+  }
+
+  #failed(error: unknown): void {
+    this.#failing = true;
+    this.#events?.failed('queue file', error);
+    if (isCorrupt(error)) this.#corrupted(error);
+    const surplus: Entry[] = [];
+    let bytes = this.#writeBytes;
+    for (const entry of this.#events?.oldest() ?? []) {
+      if (bytes <= memoryBytes) break;
+      if (!this.#writes.has(entry)) continue;
+      surplus.push(entry);
+      bytes -= entry.bytes;
+    }
+    this.#lose(surplus, isFull(error) ? 'disk_full' : 'disk_error');
+    this.#schedule();
+  }
+
+  // --- the file ---
+
+  #openFile(): QueueFile {
+    const { fsync, queueBytes, clock } = this.#options;
+    const options = { path: this.#path, fsync, asideBytes: Math.floor(queueBytes / 10) };
+    let file: QueueFile;
+    try {
+      file = new QueueFile(options);
+    } catch (error) {
+      if (!isCorrupt(error)) throw error;
+      this.#events?.setAsideFile(moveAside(this.#path, clock.nowMs()), error);
+      file = new QueueFile(options);
+    }
+    this.#file = file;
+    this.#checkpointer = new Checkpointer(this.#path);
+    this.#nextRow = (file.rows.at(-1)?.id ?? 0) + 1;
+    this.#restore(file.rows);
+    return file;
+  }
+
+  #restore(rows: readonly Row[]): void {
+    // Before all that was offered in this process.
+    const entries = rows.map((r, i) => {
+      const { kind, items, tries } = r;
+      const entry = newEntry({ seq: i - rows.length, kind, items, bytes: r.bytes + rowBytes, tries });
+      this.#states.set(entry, { row: r.id });
+      return entry;
+    });
+    this.#events?.restored(entries);
+  }
+
+  /** Moves the file aside, with what was only in it, and starts a new one at the next commit. */
+  #corrupted(error: unknown): void {
+    this.#closeFile();
+    try {
+      this.#events?.setAsideFile(moveAside(this.#path, this.#options.clock.nowMs()), error);
+    } catch (cause) {
+      this.#events?.failed('queue file', cause);
+    }
+    this.#removes = [];
+    this.#moves = [];
+    this.#tries.clear();
+    const gone: Entry[] = [];
+    for (const [entry, state] of this.#states) {
+      delete state.row;
+      if (state.payload) continue;
+      if (!state.batch) gone.push(entry);
+      else {
+        state.payload = encodeBatch(state.batch);
+        this.#write(entry);
+      }
+    }
+    this.#lose(gone, 'corrupt');
+  }
+
+  #closeFile(): void {
+    this.#checkpointer?.close();
+    this.#checkpointer = undefined;
+    try {
+      this.#file?.close();
+    } catch (error) {
+      this.#events?.failed('queue file', error);
+    }
+    this.#file = undefined;
+    this.#log = 0;
+  }
+}
