@@ -22,19 +22,21 @@ const flowKeys: readonly (readonly [key: string, short: string])[] = [
  * Short names of further attributes, where operators have one in mind already. An attribute that is not here keeps its whole name
  * (`network.peer.address=10.0.0.9`): lines must not need this table to be understood.
  */
-const shortNames: Readonly<Record<string, string>> = {
-  'skoop.drop.reason': 'reason',
-  'skoop.drop.location': 'location',
-  'skoop.reset.reason': 'reason',
-  'skoop.latency': 'latency',
-  'skoop.tcp.state': 'state',
-  'skoop.tcp.flags': 'flags',
-  'skoop.packet.size': 'size',
-  'network.interface.name': 'interface',
-  'process.executable.name': 'process',
-  'process.pid': 'pid',
-  'k8s.container.name': 'container',
-};
+const shortNames = new Map(
+  Object.entries({
+    'skoop.drop.reason': 'reason',
+    'skoop.drop.location': 'location',
+    'skoop.reset.reason': 'reason',
+    'skoop.latency': 'latency',
+    'skoop.tcp.state': 'state',
+    'skoop.tcp.flags': 'flags',
+    'skoop.packet.size': 'size',
+    'network.interface.name': 'interface',
+    'process.executable.name': 'process',
+    'process.pid': 'pid',
+    'k8s.container.name': 'container',
+  }),
+);
 
 const typeKey = 'kubeskoop.type';
 const transportKey = 'network.transport';
@@ -88,7 +90,7 @@ function rest(attributes: Attributes): string {
   const used = new Set<string>();
   for (const [key, value] of Object.entries(attributes)) {
     if (placed.has(key)) continue;
-    const short = shortNames[key];
+    const short = shortNames.get(key);
     // Two attributes of one short name: the second keeps its whole name.
     const name = short !== undefined && !used.has(short) ? short : key;
     used.add(name);

@@ -77,6 +77,11 @@ export class PrometheusExporter implements Exporter {
     return this.#server.port;
   }
 
+  /** Scrapes being served now. */
+  get inFlight(): number {
+    return this.#server.inFlight;
+  }
+
   async start(): Promise<void> {
     await this.#server.start();
     this.#context.log.info({ endpoint: this.#config.endpoint, port: this.port }, 'Serving metrics for Prometheus.');

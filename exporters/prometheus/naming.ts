@@ -25,47 +25,51 @@ export interface Family {
 }
 
 // Names of units: UCUM code -> the word Prometheus users write (prometheus.io/docs/practices/naming, "Base units").
-const unitWords: Readonly<Record<string, string>> = {
-  d: 'days',
-  h: 'hours',
-  min: 'minutes',
-  s: 'seconds',
-  ms: 'milliseconds',
-  us: 'microseconds',
-  ns: 'nanoseconds',
-  By: 'bytes',
-  KiBy: 'kibibytes',
-  MiBy: 'mebibytes',
-  GiBy: 'gibibytes',
-  TiBy: 'tibibytes',
-  KBy: 'kilobytes',
-  kBy: 'kilobytes',
-  MBy: 'megabytes',
-  GBy: 'gigabytes',
-  TBy: 'terabytes',
-  bit: 'bits',
-  m: 'meters',
-  V: 'volts',
-  A: 'amperes',
-  J: 'joules',
-  W: 'watts',
-  g: 'grams',
-  Cel: 'celsius',
-  Hz: 'hertz',
-  '%': 'percent',
-  '1': '',
-};
+const unitWords = new Map(
+  Object.entries({
+    d: 'days',
+    h: 'hours',
+    min: 'minutes',
+    s: 'seconds',
+    ms: 'milliseconds',
+    us: 'microseconds',
+    ns: 'nanoseconds',
+    By: 'bytes',
+    KiBy: 'kibibytes',
+    MiBy: 'mebibytes',
+    GiBy: 'gibibytes',
+    TiBy: 'tibibytes',
+    KBy: 'kilobytes',
+    kBy: 'kilobytes',
+    MBy: 'megabytes',
+    GBy: 'gigabytes',
+    TBy: 'terabytes',
+    bit: 'bits',
+    m: 'meters',
+    V: 'volts',
+    A: 'amperes',
+    J: 'joules',
+    W: 'watts',
+    g: 'grams',
+    Cel: 'celsius',
+    Hz: 'hertz',
+    '%': 'percent',
+    '1': '',
+  }),
+);
 
-const perWords: Readonly<Record<string, string>> = {
-  s: 'second',
-  min: 'minute',
-  m: 'minute',
-  h: 'hour',
-  d: 'day',
-  w: 'week',
-  mo: 'month',
-  y: 'year',
-};
+const perWords = new Map(
+  Object.entries({
+    s: 'second',
+    min: 'minute',
+    m: 'minute',
+    h: 'hour',
+    d: 'day',
+    w: 'week',
+    mo: 'month',
+    y: 'year',
+  }),
+);
 
 /** Invalid characters become `_`, runs of `_` become one, none at the ends. */
 function words(text: string): string {
@@ -75,8 +79,8 @@ function words(text: string): string {
 /** The unit as Prometheus spells it: `By/s` → `bytes_per_second`, `{packet}` → empty. */
 export function unitWord(unit: string): string {
   const [main = '', per] = unit.replace(/\{[^}]*\}/g, '').split('/', 2);
-  const head = unitWords[main.trim()] ?? words(main);
-  const tail = per === undefined ? '' : (perWords[per.trim()] ?? words(per));
+  const head = unitWords.get(main.trim()) ?? words(main);
+  const tail = per === undefined ? '' : (perWords.get(per.trim()) ?? words(per));
   return tail === '' ? head : `${head}${head === '' ? '' : '_'}per_${tail}`;
 }
 
