@@ -7,6 +7,7 @@ import type { ComponentRegistry } from './pipeline/component.ts';
 export const components: ComponentRegistry = {
   receivers: {
     cri: () => import('./receivers/cri/index.ts'),
+    ebpf: () => import('./receivers/ebpf/index.ts'),
     netlink: () => import('./receivers/netlink/index.ts'),
     procfs: () => import('./receivers/procfs/index.ts'),
   },
@@ -15,6 +16,7 @@ export const components: ComponentRegistry = {
     limit_series: () => import('./processors/limit_series/index.ts'),
     netns: () => import('./processors/netns/index.ts'),
     pod: () => import('./processors/pod/index.ts'),
+    symbolize: () => import('./processors/symbolize/index.ts'),
   },
   exporters: {
     debug: () => import('./exporters/debug/index.ts'),

@@ -124,7 +124,10 @@ export class SymbolTableBuilder {
     const low = hex(text, split, space);
     if (high < 0 || low < 0) return;
     const name = space + 3;
-    if (end - name === 6 && text.toString('latin1', name, end) === '_etext') this.#textEnd = [high, low];
+    if (end - name === 6 && text.toString('latin1', name, end) === '_etext') {
+      this.#textEnd = [high, low];
+      return;
+    }
     if (!functionTypes.has(text[space + 1]!)) return;
     this.#lines.push({ high, low, name: this.#used });
     this.#room(end - name + 1);
