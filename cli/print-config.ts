@@ -1,11 +1,11 @@
 import { stringify } from 'yaml';
 import type { ComponentDeclaration, ComponentRegistry } from '../pipeline/component.ts';
+import { readConfigFile } from '../pipeline/config/file.ts';
 import { inputSchema, type SchemaNode, typeText, withDefaults } from '../pipeline/config/keys.ts';
 import { serviceSchema } from '../pipeline/config/service.ts';
 import { didYouMean } from '../pipeline/config/suggest.ts';
 import { type AgentConfig, type ComponentConfig, problemText, readConfig } from '../pipeline/config.ts';
 import { type Command, type CommandIo, configFile, configOption, exitCodes } from './command.ts';
-import { readConfigText } from './validate.ts';
 
 export const command: Command = {
   usage: '[--config FILE] | --defaults COMPONENT',
@@ -23,7 +23,7 @@ export const command: Command = {
     const type = args.values['defaults'];
     if (typeof type === 'string') return printDefaults(type, io);
     const file = configFile(args);
-    const result = await readConfig(await readConfigText(file), { file, registry: io.registry, env: io.env });
+    const result = await readConfig(await readConfigFile(file), { file, registry: io.registry, env: io.env });
     for (const problem of result.problems) io.err(`${problemText(problem)}\n`);
     if (!result.ok) return exitCodes.config;
     io.out(stringify(filled(result.config), { lineWidth: 0, aliasDuplicateObjects: false }));

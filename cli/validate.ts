@@ -1,6 +1,5 @@
-import { readFile } from 'node:fs/promises';
+import { readConfigFile } from '../pipeline/config/file.ts';
 import { problemText, readConfig } from '../pipeline/config.ts';
-import { AgentError, errnoOf, messageOf } from '../pipeline/errors.ts';
 import { type Command, configFile, configOption, exitCodes } from './command.ts';
 
 export const command: Command = {
@@ -17,7 +16,7 @@ export const command: Command = {
   examples: ['skoopline validate pipeline.yaml'],
   async run(args, io) {
     const file = configFile(args);
-    const text = await readConfigText(file);
+    const text = await readConfigFile(file);
     const strict = args.values['strict'] === true;
     const result = await readConfig(text, { file, registry: io.registry, env: io.env, strict });
     for (const problem of result.problems) io.err(`${problemText(problem)}\n`);
@@ -28,18 +27,6 @@ export const command: Command = {
     return exitCodes.ok;
   },
 };
-
-/** @throws AgentError E_CONFIG in one sentence. */
-export async function readConfigText(file: string): Promise<string> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (error) {
-    const why = errnoOf(error) === 'ENOENT' ? 'there is no such file' : messageOf(error);
-    throw new AgentError('E_CONFIG', `Cannot read the config ${file}: ${why}.`, {
-      hint: 'Name one with --config FILE.',
-    });
-  }
-}
 
 function plural(n: number, noun: string): string {
   return `${n} ${noun}${n === 1 ? '' : 's'}`;

@@ -1,13 +1,13 @@
-import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { type Logger, levels } from 'pino';
 import { asyncScheduler, firstValueFrom, Subject, type Subscription } from 'rxjs';
 import { type Clock, systemClock } from './clock.ts';
 import type { ComponentRegistry, NodeIdentity } from './component.ts';
+import { readConfigFile, unreadable } from './config/file.ts';
 import { type AgentConfig, type Problem, problemText, readConfig } from './config.ts';
 import { deadlineAfter, Engine, type EngineParts } from './engine.ts';
-import { AgentError, errnoOf, messageOf } from './errors.ts';
+import { AgentError, messageOf } from './errors.ts';
 import { type AgentPhase, healthPages } from './health.ts';
 import { createQueue } from './queue/index.ts';
 import { configChanges } from './reload.ts';
@@ -65,8 +65,8 @@ export class Agent {
 
   /** Reads the config. @throws ConfigError @throws AgentError when the file cannot be read. */
   static async load(options: AgentOptions): Promise<Agent> {
-    const { config, text } = await loadConfig(options);
-    return new Agent(options, config, text);
+    const text = await readConfigFile(options.file);
+    return new Agent(options, await checked(text, options), text);
   }
 
   private constructor(options: AgentOptions, config: AgentConfig, text: string) {
@@ -188,7 +188,7 @@ export class Agent {
         body: await this.telemetry.text(),
       }),
     });
-    if (level !== 'none') this.telemetry.observeProcess(level === 'detailed');
+    this.telemetry.observeProcess(level);
     const pages = healthPages({
       clock: this.#clock,
       version: this.#options.version,
@@ -221,21 +221,11 @@ export class Agent {
 
   #setLogLevel(config: AgentConfig): void {
     const level = this.#options.logLevel ?? config.service.telemetry.logs.level;
-    if (this.#options.log.level !== 'silent' && level in levels.values) this.#options.log.level = level;
+    const { log } = this.#options;
+    if (log.level === 'silent' || log.level === level || !(level in levels.values)) return;
+    log.level = level;
+    this.engine.setLogLevel(level);
   }
-}
-
-/** Reads and checks a config file. @throws ConfigError @throws AgentError E_CONFIG when the file cannot be read. */
-export async function loadConfig(
-  options: AgentOptions,
-): Promise<{ readonly config: AgentConfig; readonly text: string }> {
-  let text: string;
-  try {
-    text = await readFile(options.file, 'utf8');
-  } catch (error) {
-    throw unreadable(options.file, error);
-  }
-  return { config: await checked(text, options), text };
 }
 
 async function checked(text: string, options: AgentOptions): Promise<AgentConfig> {
@@ -244,12 +234,6 @@ async function checked(text: string, options: AgentOptions): Promise<AgentConfig
   if (!result.ok) throw new ConfigError(file, result.problems);
   for (const problem of result.problems) log.warn(problemText(problem));
   return result.config;
-}
-
-function unreadable(file: string, error: unknown): AgentError {
-  const why = errnoOf(error) === 'ENOENT' ? 'there is no such file' : messageOf(error);
-  const hint = 'Name one with --config FILE.';
-  return new AgentError('E_CONFIG', `Cannot read the config ${file}: ${why}.`, { hint, cause: error });
 }
 
 function identityOf({ service }: AgentConfig, { env = process.env }: AgentOptions): NodeIdentity {

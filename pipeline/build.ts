@@ -32,6 +32,8 @@ export interface Built<T> {
   readonly key: ComponentKey;
   readonly gate: StateGate;
   readonly telemetry: EngineTelemetry;
+  /** Its own log: a child does not follow its parent's level. */
+  readonly log: Logger;
 }
 
 /** Lets a node be seen: its state and its gauges. */
@@ -47,7 +49,7 @@ export function buildSource(component: ComponentConfig, node: NodeIdentity, part
   const made = create(component, () =>
     declaration.create(component.config, { ...context, pressure$: pressure.pressure$ }),
   );
-  const built = shell({ kind: 'receiver', id: component.id }, made.absent, telemetry, parts);
+  const built = shell({ kind: 'receiver', id: component.id }, made.absent, telemetry, context.log, parts);
   const { clock } = parts;
   const onState = (s: ComponentState) => built.gate.report(s);
   return { ...built, node: new Source({ component, receiver: made.value, telemetry, pressure, clock, onState }) };
@@ -62,7 +64,7 @@ export function buildStage(
   const { telemetry, context } = contextOf(component, node, parts, pipeline);
   const declaration = component.declaration as ProcessorDeclaration;
   const made = create(component, () => declaration.create(component.config, context));
-  const built = shell({ kind: 'processor', id: component.id, pipeline }, made.absent, telemetry, parts);
+  const built = shell({ kind: 'processor', id: component.id, pipeline }, made.absent, telemetry, context.log, parts);
   const { clock } = parts;
   const onState = (s: ComponentState) => built.gate.report(s);
   return { ...built, node: new Stage({ component, pipeline, processor: made.value, telemetry, clock, onState }) };
@@ -74,7 +76,7 @@ export function buildSink(component: ComponentConfig, node: NodeIdentity, parts:
   const { value: exporter, absent } = create(component, () => declaration.create(component.config, context));
   // Data that has nowhere to go is no agent: an exporter that cannot work here stops the start.
   if (!exporter) throw cannotStart(component, new AbsentError(absent ?? ''));
-  const built = shell({ kind: 'exporter', id: component.id }, undefined, telemetry, parts);
+  const built = shell({ kind: 'exporter', id: component.id }, undefined, telemetry, context.log, parts);
   const { createQueue } = parts;
   const onState = (s: ComponentState) => built.gate.report(s);
   return { ...built, node: new Sink({ component, exporter, context, telemetry, createQueue, onState }) };
@@ -94,14 +96,15 @@ export function cannotStart(component: ComponentConfig, cause: unknown): AgentEr
 function contextOf(component: ComponentConfig, node: NodeIdentity, parts: EngineParts, pipeline?: string) {
   const { kind, id } = component;
   const attributes = pipeline === undefined ? {} : { pipeline };
-  const telemetry = parts.telemetry.component(kind, id, attributes);
+  const log = parts.log.child({ [kind]: id, ...attributes });
+  const telemetry = parts.telemetry.component(kind, id, attributes, log);
   const context: ComponentContext = {
     id,
     telemetry,
     node,
     clock: parts.clock,
     version: parts.version,
-    log: parts.log.child({ [kind]: id, ...attributes }),
+    log,
   };
   return { telemetry, context };
 }
@@ -115,7 +118,13 @@ function create<T>(component: ComponentConfig, make: () => T): { readonly value?
   }
 }
 
-function shell(key: ComponentKey, absent: string | undefined, telemetry: EngineTelemetry, parts: EngineParts) {
+function shell(
+  key: ComponentKey,
+  absent: string | undefined,
+  telemetry: EngineTelemetry,
+  log: Logger,
+  parts: EngineParts,
+) {
   const first: ComponentState = absent === undefined ? { state: 'starting' } : { state: 'absent', reason: absent };
-  return { key, telemetry, gate: new StateGate(parts.states, key, first) };
+  return { key, telemetry, log, gate: new StateGate(parts.states, key, first) };
 }

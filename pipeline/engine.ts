@@ -72,7 +72,7 @@ export class Engine {
       try {
         await this.#commit(change, late);
       } catch (error) {
-        if (before) await this.#restore(before, error);
+        if (before) await this.#restore(before, error).catch((e) => this.#lost(e));
         else await Promise.all(change.fresh.sinks.map(({ node }) => node.stop(AbortSignal.abort())));
         throw error;
       }
@@ -105,7 +105,7 @@ export class Engine {
         await node.startExporter();
         started.push(node);
       } catch (error) {
-        if (replacedIds.has(node.id) && errnoOf(rootOf(error)) === 'EADDRINUSE') {
+        if (replacedIds.has(node.id) && isAddressInUse(error)) {
           late.add(node);
           continue;
         }
@@ -174,6 +174,21 @@ export class Engine {
     await this.#commit(back, late);
   }
 
+  #lost(error: unknown): void {
+    this.#parts.log.fatal(
+      { error: messageOf(error) },
+      'What ran before could not be started again: restart the agent.',
+    );
+  }
+
+  /** Least severity of every component's log. */
+  setLogLevel(level: string): void {
+    const graph = this.#graph;
+    if (!graph) return;
+    for (const { log } of [...graph.sources.values(), ...graph.stages.values(), ...graph.sinks.values()])
+      log.level = level;
+  }
+
   #exclusive<T>(work: () => Promise<T>): Promise<T> {
     const turn = this.#changing.then(work, work);
     this.#changing = turn.catch(() => {});
@@ -191,10 +206,9 @@ async function flushByPipeline(stages: readonly Built<Stage>[], signal: AbortSig
   );
 }
 
-function rootOf(error: unknown): unknown {
-  let at = error;
-  while (at instanceof Error && errnoOf(at) === undefined && at.cause !== undefined) at = at.cause;
-  return at;
+function isAddressInUse(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause) if (errnoOf(at) === 'EADDRINUSE') return true;
+  return false;
 }
 
 /** A signal that aborts after a time, on the engine's clock. */

@@ -68,6 +68,11 @@ class Supervisor {
     // A stream that fails in the very subscription has already planned its successor by now.
     if (isOver) return;
     this.#stream = stream;
+    // Told to stop by what it emitted while it was being subscribed to.
+    if (this.#isStopped) {
+      stream.unsubscribe();
+      return;
+    }
     if (this.#failures === 0) this.#confirm();
     else if (!this.#isConfirmed) this.#timer = clock.scheduler.schedule(() => this.#confirm(), quietAfterMs);
   }

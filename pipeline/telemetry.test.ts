@@ -104,6 +104,11 @@ test('failures are counted each and logged once a minute, with what was left out
   });
   assert.equal(lines.length, 3);
   assert.deepEqual(t.failing, []);
+  t.failed('list', new Error('Refused.'));
+  clock.advance(300_000);
+  assert.deepEqual(t.failing, ['list']);
+  clock.advance(1);
+  assert.deepEqual(t.failing, [], 'long ago is over');
 });
 
 test('an unbounded number of failing things is counted under one name', () => {

@@ -19,6 +19,9 @@ import { type Cell, Cells, type GaugeRead, type Reading } from './telemetry/cell
 import { EngineTelemetry } from './telemetry/component.ts';
 import { observeProcess } from './telemetry/process.ts';
 
+/** What the process tells about itself: nothing, the cheap things, garbage collection and heap too. */
+export type ProcessLevel = 'none' | 'normal' | 'detailed';
+
 /**
  * The agent's own metrics. Components and the engine count in plain fields ({@link Cells}); when the metrics are scraped, a
  * MetricProducer hands them to the OpenTelemetry SDK, whose Prometheus serializer prints them. See docs/adr/0003.
@@ -30,7 +33,7 @@ export class AgentTelemetry {
   readonly #reader: PullReader;
   readonly #serializer = new PrometheusSerializer('', false, undefined, false, true);
   readonly #options: { readonly clock: Clock; readonly log: Logger };
-  #stopProcess: (() => void) | undefined;
+  #process: { readonly level: ProcessLevel; readonly stop: () => void } | undefined;
 
   constructor(options: {
     readonly clock: Clock;
@@ -54,8 +57,8 @@ export class AgentTelemetry {
   }
 
   /** Telemetry of a component. `attributes` tell instances of one id apart: a processor has one in each pipeline. */
-  component(kind: ComponentKind, id: string, attributes: Attributes = {}): EngineTelemetry {
-    const { clock, log } = this.#options;
+  component(kind: ComponentKind, id: string, attributes: Attributes = {}, log?: Logger): EngineTelemetry {
+    const { clock } = this.#options;
     return new EngineTelemetry({
       kind,
       id,
@@ -63,7 +66,7 @@ export class AgentTelemetry {
       owner: ownerKey(kind, id, attributes),
       cells: this.cells,
       clock,
-      log: log.child({ [kind]: id, ...attributes }),
+      log: log ?? this.#options.log.child({ [kind]: id, ...attributes }),
     });
   }
 
@@ -84,15 +87,13 @@ export class AgentTelemetry {
     this.cells.gauge({ name, unit, description }, 'engine', {}, read);
   }
 
-  /** Starts (again) to observe the process itself; `detailed` adds garbage collection and heap. */
-  observeProcess(detailed: boolean): void {
-    this.#stopProcess?.();
-    this.#stopProcess = observeProcess({
-      cells: this.cells,
-      clock: this.#options.clock,
-      meters: this.meters,
-      detailed,
-    });
+  /** Observes the process itself at a level; the same level again changes nothing. */
+  observeProcess(level: ProcessLevel): void {
+    if (this.#process?.level === level) return;
+    this.#process?.stop();
+    const { clock } = this.#options;
+    const options = { cells: this.cells, clock, meters: this.meters, detailed: level === 'detailed' };
+    this.#process = { level, stop: level === 'none' ? () => {} : observeProcess(options) };
   }
 
   /** Every number as it is now. */
@@ -108,7 +109,7 @@ export class AgentTelemetry {
   }
 
   async stop(): Promise<void> {
-    this.#stopProcess?.();
+    this.observeProcess('none');
     await this.meters.shutdown();
   }
 }

@@ -8,6 +8,8 @@ import type { Cell, Cells, GaugeRead } from './cells.ts';
 
 /** Time between two log lines about the same failing thing. */
 const logEveryMs = 60_000;
+/** A failure this long ago, and none since, is over even if nobody said so. */
+const forgetAfterMs = 300_000;
 /** Failing things a component may name apart; the rest are `other`. */
 const maxWhats = 200;
 
@@ -24,7 +26,10 @@ export class EngineTelemetry implements ComponentTelemetry {
   readonly #log: Logger;
   readonly #clock: Clock;
   readonly #hot = new Map<string, Cell>();
-  readonly #failing = new Map<string, { sinceMs: number; count: number; loggedAtMs: number; unlogged: number }>();
+  readonly #failing = new Map<
+    string,
+    { sinceMs: number; lastMs: number; count: number; loggedAtMs: number; unlogged: number }
+  >();
   #dropped = 0;
   #created = 0;
   /** Gauges that wait for {@link activate}: those of a component that is being built beside the one it may replace. */
@@ -58,7 +63,8 @@ export class EngineTelemetry implements ComponentTelemetry {
   }
   /** Things that fail at this moment. */
   get failing(): readonly string[] {
-    return [...this.#failing.keys()];
+    const oldestMs = this.#clock.monotonicMs() - forgetAfterMs;
+    return [...this.#failing].filter(([, state]) => state.lastMs >= oldestMs).map(([what]) => what);
   }
 
   rejected(reason: string, n = 1): void {
@@ -85,12 +91,14 @@ export class EngineTelemetry implements ComponentTelemetry {
     const nowMs = this.#clock.monotonicMs();
     const state = this.#failing.get(name) ?? {
       sinceMs: nowMs,
+      lastMs: nowMs,
       count: 0,
       loggedAtMs: Number.NEGATIVE_INFINITY,
       unlogged: 0,
     };
     this.#failing.set(name, state);
     state.count++;
+    state.lastMs = nowMs;
     if (nowMs - state.loggedAtMs < logEveryMs) {
       state.unlogged++;
       return;

@@ -21,13 +21,13 @@ export function observeProcess(options: {
   readonly detailed: boolean;
 }): () => void {
   const { cells, clock } = options;
-  const startedMs = clock.monotonicMs();
   const counter = (name: string, unit: string, description: string) =>
     cells.counter({ name, unit, description }, owner, {});
   const uptime = counter('otelcol_process_uptime', 's', 'Time since start.');
   const cpu = counter('otelcol_process_cpu_seconds', 's', 'CPU time used, user and system, all threads.');
+  const beganMs = clock.monotonicMs() - process.uptime() * 1000;
   const refresh = () => {
-    uptime.value = (clock.monotonicMs() - startedMs) / 1000;
+    uptime.value = (clock.monotonicMs() - beganMs) / 1000;
     const used = process.cpuUsage();
     cpu.value = (used.user + used.system) / 1e6;
   };
