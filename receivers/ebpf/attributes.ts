@@ -37,6 +37,7 @@ export const attributes = {
   'skoop.icmp.type': { description: 'ICMP type.' },
   'skoop.icmp.code': { description: 'ICMP code.' },
   'skoop.latency': { description: 'Measured duration, seconds.' },
+  'cpu.logical_number': { description: 'CPU it happened on.' },
   'error.type': { description: 'Name of the errno, `ECONNREFUSED`; `aborted` = the process gave up first.' },
   'skoop.tcp.syn_retransmits': { description: 'SYNs sent again in this attempt.' },
   'skoop.queue.length': { description: 'Fill of the queue when it happened.' },

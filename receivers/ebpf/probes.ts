@@ -1,6 +1,7 @@
 import listen from './listen.ts';
 import packetloss from './packetloss.ts';
 import type { ProbeDefinition } from './probe.ts';
+import softirq from './softirq.ts';
 import tcpconnect from './tcpconnect.ts';
 import tcpreset from './tcpreset.ts';
 import tcpretrans from './tcpretrans.ts';
@@ -8,4 +9,13 @@ import tcprtt from './tcprtt.ts';
 import udp from './udp.ts';
 
 /** All probes, in the order they are loaded and shown. Adding one = its file, and a line here. */
-export const probes: readonly ProbeDefinition[] = [packetloss, tcpreset, tcpretrans, tcpconnect, udp, listen, tcprtt];
+export const probes: readonly ProbeDefinition[] = [
+  packetloss,
+  tcpreset,
+  tcpretrans,
+  tcpconnect,
+  udp,
+  listen,
+  tcprtt,
+  softirq,
+];
