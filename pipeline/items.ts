@@ -14,3 +14,4 @@ export function itemsOf(batch: Batch): number {
 
 /** As the Collector words its metric names. */
 export const itemNouns = { metrics: 'metric_points', logs: 'log_records', entities: 'entities' } as const;
+export const itemUnits = { metrics: '{datapoint}', logs: '{record}', entities: '{entity}' } as const;

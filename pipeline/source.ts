@@ -11,9 +11,9 @@ import {
 } from 'rxjs';
 import type { Batch, Signal } from './batch.ts';
 import type { Clock } from './clock.ts';
-import type { Receiver } from './component.ts';
+import type { Receiver, ReceiverDeclaration } from './component.ts';
 import type { ComponentConfig } from './config.ts';
-import { itemNouns, itemsOf } from './items.ts';
+import { itemNouns, itemsOf, itemUnits } from './items.ts';
 import type { ComponentState } from './states.ts';
 import { supervise } from './supervise.ts';
 import type { Cell } from './telemetry/cells.ts';
@@ -51,8 +51,8 @@ export class Source {
   readonly pressure: Pressure;
   readonly #clock: Clock;
   readonly #onState: (state: ComponentState) => void;
-  readonly #accepted: Readonly<Record<Signal, Cell>>;
-  readonly #refused: Readonly<Record<Signal, Cell>>;
+  readonly #accepted: (signal: Signal) => Cell;
+  readonly #refused: (signal: Signal) => Cell;
   #targets: readonly Target[] = [];
   #subscription: Subscription | undefined;
 
@@ -71,17 +71,9 @@ export class Source {
     this.pressure = options.pressure;
     this.#clock = options.clock;
     this.#onState = options.onState;
-    const cells = (verb: string, words: string) => {
-      const cell = (signal: Signal) =>
-        this.telemetry.cell(
-          `${verb}_${itemNouns[signal]}`,
-          '{item}',
-          `Number of ${itemNouns[signal].replace('_', ' ')} ${words}.`,
-        );
-      return { metrics: cell('metrics'), logs: cell('logs'), entities: cell('entities') };
-    };
-    this.#accepted = cells('accepted', 'taken into the pipelines');
-    this.#refused = cells('refused', 'that could not be taken into the pipelines');
+    const { signals } = options.component.declaration as ReceiverDeclaration;
+    this.#accepted = flows(this.telemetry, 'accepted', 'taken into the pipelines', signals);
+    this.#refused = flows(this.telemetry, 'refused', 'that could not be taken into the pipelines', signals);
   }
 
   connect(targets: readonly Target[], queues: readonly Observable<boolean>[]): void {
@@ -106,7 +98,7 @@ export class Source {
   /** Must not throw: RxJS would turn that into an uncaught exception. */
   #take(batch: Batch): void {
     try {
-      const accepted = this.#accepted[batch.kind];
+      const accepted = this.#accepted(batch.kind);
       const items = itemsOf(batch);
       accepted.value += items;
       let isTaken = false;
@@ -118,8 +110,24 @@ export class Source {
       if (!isTaken) this.telemetry.dropped('no_pipeline', items, batch.kind);
     } catch (error) {
       const kind: unknown = (batch as Partial<Batch> | undefined)?.kind;
-      if (kind === 'metrics' || kind === 'logs' || kind === 'entities') this.#refused[kind].value += 1;
+      if (kind === 'metrics' || kind === 'logs' || kind === 'entities') this.#refused(kind).value += 1;
       this.telemetry.failed('batch', error);
     }
   }
+}
+
+/** A counter for each signal: those that are expected are there from the start, at zero. */
+function flows(telemetry: EngineTelemetry, verb: string, words: string, expected: readonly Signal[]) {
+  const cells = new Map<Signal, Cell>();
+  const of = (signal: Signal): Cell => {
+    let cell = cells.get(signal);
+    if (!cell) {
+      const noun = itemNouns[signal];
+      cell = telemetry.cell(`${verb}_${noun}`, itemUnits[signal], `Number of ${noun.replace('_', ' ')} ${words}.`);
+      cells.set(signal, cell);
+    }
+    return cell;
+  };
+  for (const signal of expected) of(signal);
+  return of;
 }
