@@ -115,6 +115,13 @@ export interface ContainerEntity {
   readonly restartCount?: number;
 }
 
+/** A cgroup v2 that processes of a pod live in. */
+export interface CgroupRef {
+  /** cgroup v2 id, as {@link Owner.cgroupId}: unique while the machine runs. */
+  readonly id: number;
+  readonly containerId?: string;
+}
+
 /** A pod of this node. `netns` is undefined for hostNetwork pods of an unknown host namespace and for pods whose sandbox is gone. */
 export interface PodEntity {
   readonly kind: 'pod';
@@ -131,6 +138,8 @@ export interface PodEntity {
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
   readonly containers: readonly ContainerEntity[];
+  /** Given for hostNetwork pods: their network namespace is the node's, their sockets' cgroups tell them apart. */
+  readonly cgroups?: readonly CgroupRef[];
   /** Name of the runtime: `containerd`, `cri-o`, `docker`. */
   readonly runtime: string;
 }

@@ -32,6 +32,8 @@ interface Claim {
 
 /** A sandbox's creation time may be noted a moment after its namespace was made (containerd makes the namespace first). */
 const birthSlackMs = 1000;
+/** What happened longer than this before a sandbox was there happened to somebody else: no CNI plugin takes so long. */
+const longestSetupMs = 120_000;
 /** Names of strangers that are remembered, so that their resources stay the same objects. */
 const maxStrangers = 4096;
 /** Ended containers of a living pod that are remembered. */
@@ -48,6 +50,8 @@ export class IdentityTable {
   readonly #sandboxes = new Map<string, Named>();
   readonly #byUid = new Map<string, Named>();
   readonly #byContainer = new Map<string, { readonly named: Named; readonly resource: Resource }>();
+  /** cgroup v2 id → hostNetwork pod or container. */
+  readonly #byCgroup = new Map<number, { readonly named: Named; readonly resource: Resource }>();
   /** Newest claim first. */
   readonly #claims = new Map<number, Claim[]>();
   readonly #netns = new Map<string, ReadonlyMap<number, NetnsEntity>>();
@@ -92,7 +96,7 @@ export class IdentityTable {
    */
   resourceOf(owner: Owner | undefined, timeMs: number): Resource | undefined {
     if (owner === undefined) return this.#node;
-    const { containerId, podUid, netns } = owner;
+    const { containerId, podUid, netns, cgroupId } = owner;
     if (containerId !== undefined) {
       const hit = this.#byContainer.get(containerId);
       if (hit !== undefined) return hit.resource;
@@ -102,6 +106,9 @@ export class IdentityTable {
       if (hit !== undefined) return hit.resource;
     }
     if (netns !== undefined && !this.#hosts.has(netns)) return this.#claimant(netns, timeMs)?.named.resource;
+    // Shared by the node and its hostNetwork pods.
+    const hit = cgroupId === undefined ? undefined : this.#byCgroup.get(cgroupId);
+    if (hit !== undefined) return hit.resource;
     return containerId === undefined && podUid === undefined ? this.#node : undefined;
   }
 
@@ -140,7 +147,7 @@ export class IdentityTable {
     for (const [i, claim] of claims.entries()) {
       if (claim.goneMs !== undefined && timeMs > claim.goneMs) return claims[i - 1];
       const older = claims[i + 1];
-      if (older === undefined) return claim;
+      if (older === undefined) return timeMs >= claim.bornMs - longestSetupMs ? claim : undefined;
       if (timeMs > older.lastSeenMs && timeMs >= claim.bornMs - birthSlackMs) return claim;
     }
     return undefined;
@@ -198,6 +205,10 @@ export class IdentityTable {
       this.#byContainer.set(container.id, { named, resource: kept });
     }
     this.#forgetOldContainers(named);
+    for (const { id, containerId } of pod.cgroups ?? []) {
+      const ofContainer = containerId === undefined ? undefined : named.containers.get(containerId);
+      this.#byCgroup.set(id, { named, resource: ofContainer ?? resource });
+    }
     if (pod.netns !== undefined && !pod.hostNetwork) this.#claim(named, pod.netns, timeMs);
   }
 
@@ -253,6 +264,9 @@ export class IdentityTable {
       for (const id of named.containers.keys()) {
         if (this.#byContainer.get(id)?.named === named) this.#byContainer.delete(id);
       }
+    }
+    for (const [id, { named }] of this.#byCgroup) {
+      if (named.goneMs !== undefined && named.goneMs <= limit) this.#byCgroup.delete(id);
     }
     for (const [netns, claims] of this.#claims) {
       const left = claims.filter((c) => c.goneMs === undefined || c.goneMs > limit);

@@ -160,6 +160,25 @@ describe('names by kernel identity', () => {
     assert.deepEqual(t.measured(), ['node', 'b', 'a/app', 'b']);
   });
 
+  test('hostNetwork pods: a socket’s cgroup tells them apart where data has no pod UID; a service of the node stays the node’s', () => {
+    const t = start();
+    t.know(
+      pod('a', 500, { hostNetwork: true, cgroups: [{ id: 71, containerId: 'container-a' }, { id: 72 }] }),
+      pod('b', 501, { cgroups: [{ id: 73 }] }),
+    );
+    t.metric({ netns: 500, cgroupId: 71 });
+    t.metric({ netns: 500, cgroupId: 72 });
+    t.metric({ netns: 500, cgroupId: 1 });
+    t.metric({ netns: 501, cgroupId: 71 });
+    assert.deepEqual(t.measured(), ['a/app', 'a', 'node', 'b'], 'a pod’s own namespace is stronger than any cgroup');
+    t.know();
+    t.clock.advance(61_000);
+    t.knowNetns({ ...hostNetns, netns: 500 } as Entity);
+    t.know();
+    t.metric({ netns: 500, cgroupId: 71 });
+    assert.equal(t.measured().at(-1), 'node');
+  });
+
   test('the resource is one object while nothing changes, also when lists come again with new objects', () => {
     const t = start();
     t.know(pod('web-0', 11));
@@ -380,6 +399,14 @@ describe('the dead', () => {
     assert.deepEqual(t.said(), ['old long ago', 'old before the birth', 'new while it was made', 'new now']);
     t.metric({ netns: 11 });
     assert.deepEqual(t.measured(), ['new']);
+  });
+
+  test('what happened long before a pod was made is not the pod’s', () => {
+    const t = start({ wait: '0s' });
+    t.know(pod('web-0', 11));
+    t.log({ netns: 11 }, 'while CNI worked', testEpochMs - 60_000);
+    t.log({ netns: 11 }, 'of somebody else', testEpochMs - 121_000);
+    assert.deepEqual(t.said(), ['web-0 while CNI worked', 'netns:11 of somebody else']);
   });
 
   test('a pod whose sandbox was stopped but is still listed loses its namespace, not its name', () => {

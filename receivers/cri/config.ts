@@ -40,7 +40,19 @@ export const config = z.strictObject({
           'Subscribe to CRI GetContainerEvents. Off: containerd 1.7 gives each event to one subscriber only, so the kubelet would lose them.',
         ),
     })
-    .prefault({}),
+    .prefault({})
+    .describe('What makes it list before the interval is over.'),
 });
 
 export type CriConfig = z.output<typeof config>;
+
+/** Rules that the schema cannot say. */
+export function checkConfig(c: CriConfig): { path: (string | number)[]; message: string }[] {
+  const problems: { path: (string | number)[]; message: string }[] = [];
+  if (c.collection_interval < 1000) problems.push({ path: ['collection_interval'], message: 'must be at least 1s' });
+  if (c.timeout < 100) problems.push({ path: ['timeout'], message: 'must be at least 100ms' });
+  if (c.mode === 'sidecar' && c.endpoint !== undefined) {
+    problems.push({ path: ['endpoint'], message: 'has no meaning with mode: sidecar, which asks no runtime' });
+  }
+  return problems;
+}

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { after, beforeEach, describe, test } from 'node:test';
 import { status } from '@grpc/grpc-js';
+import fc from 'fast-check';
 import { systemClock } from '../../pipeline/clock.ts';
 import { record, testContext } from '../../pipeline/testing.ts';
 import { containerdPod, FakeRuntime, runningContainer } from '../../test/cri/fake-runtime.ts';
 import { config } from './config.ts';
 import { CriSource } from './cri-source.ts';
+import { GrpcError } from './grpc-channel.ts';
 import type { NamespaceDoor } from './pod-source.ts';
 import { ContainerState, NamespaceMode, PodSandboxState } from './proto/runtime_pb.ts';
 
@@ -237,6 +239,23 @@ describe('a runtime that does not mean well', () => {
     await assert.rejects(list(), /ListPodSandbox answered/);
   });
 
+  test('any bytes at all as an answer: a list, or an error, and nothing else', async () => {
+    const { runtime, list } = await start({}, fakeDoor({ '/var/run/netns/cni-1': 11 }));
+    runtime.pods = [containerdPod(1)];
+    await fc.assert(
+      fc.asyncProperty(
+        fc.uint8Array({ maxLength: 300 }),
+        fc.constantFrom('ListPodSandbox', 'ListContainers', 'PodSandboxStatus', 'ContainerStatus'),
+        async (bytes, name) => {
+          runtime.misbehave = (call) => (call === name ? Buffer.from(bytes) : undefined);
+          const pods = await list().catch((error: Error) => error);
+          assert.ok(pods instanceof GrpcError || Array.isArray(pods), String(pods));
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+
   test('an answer above 16 MiB: the list fails, below it does not', async () => {
     const { runtime, list } = await start();
     const pod = containerdPod(1);
@@ -293,6 +312,29 @@ describe('events', () => {
     one.subscription.unsubscribe();
     two.subscription.unsubscribe();
     assert.equal(runtime.calls['GetContainerEvents'], undefined);
+  });
+
+  test('CRI’s own events are asked for only when configured', async () => {
+    const { runtime, source } = await start({ wake_up: { cri_events: true, containerd_events: false } });
+    const wake = record(source.wake$);
+    assert.deepEqual([...(await wake.until((v) => v.length === 1))], ['cri']);
+    wake.subscription.unsubscribe();
+    assert.equal(runtime.calls['GetContainerEvents'], 1);
+    assert.equal(runtime.calls['Subscribe'], undefined);
+  });
+
+  test('a stream that breaks wakes once and is taken up again when the runtime is back', async () => {
+    const { runtime, source } = await start();
+    const wake = record(source.wake$);
+    while (runtime.subscribers < 1) await new Promise((r) => setImmediate(r));
+    runtime.stop();
+    await wake.until((v) => v.length === 1);
+    assert.deepEqual(wake.values, ['stream lost']);
+    await runtime.start();
+    while (runtime.subscribers < 1) await new Promise((r) => setTimeout(r, 20));
+    runtime.emit('/tasks/start');
+    await wake.until((v) => v.includes('/tasks/start'));
+    wake.subscription.unsubscribe();
   });
 
   test('a runtime without the events service: absent, and nothing breaks', async () => {

@@ -5,7 +5,7 @@ import type { NamespaceDoor } from './pod-source.ts';
 /** The door to this machine's namespaces. `current` gives the last inventory. */
 export function namespaceDoor(root: ProcRoot, current: () => readonly NetnsInfo[]): NamespaceDoor {
   return {
-    ofPid: (pid) => root.netnsInode(root.proc(pid, 'ns/net')),
+    ofPid: (pid) => quietly(() => root.netnsInode(root.proc(pid, 'ns/net'))),
     ofPath: (path) => {
       for (const candidate of placesOf(root, path)) {
         const inode = quietly(() => root.netnsInode(candidate));
@@ -14,7 +14,7 @@ export function namespaceDoor(root: ProcRoot, current: () => readonly NetnsInfo[
       return undefined;
     },
     ofPodUid: (uid) => current().find((n) => !n.host && n.podUids.includes(uid))?.netns,
-    host: () => current().find((n) => n.host)?.netns ?? root.netnsInode(root.proc(1, 'ns/net')),
+    host: () => current().find((n) => n.host)?.netns ?? quietly(() => root.netnsInode(root.proc(1, 'ns/net'))),
   };
 }
 
@@ -28,7 +28,7 @@ function placesOf(root: ProcRoot, path: string): readonly string[] {
   return [direct, root.proc(1, `root${path}`)];
 }
 
-/** A path that the runtime names may be anything: one that may not be read (EACCES, ENAMETOOLONG, ELOOP) is no namespace. */
+/** A path that the runtime names may be anything: what may not be read (EACCES, ENAMETOOLONG, ELOOP) is no namespace. */
 function quietly<T>(read: () => T): T | undefined {
   try {
     return read();

@@ -7,6 +7,7 @@ import type { CriConfig } from './config.ts';
 import { connect } from './connect.ts';
 import { namespaceDoor } from './namespace-door.ts';
 import { watchNetns } from './netns-watch.ts';
+import { PodCgroups } from './pod-cgroups.ts';
 import { Session } from './session.ts';
 import { SidecarSource } from './sidecar-source.ts';
 import type { candidates } from './sockets.ts';
@@ -30,6 +31,7 @@ export function createReceiver(config: CriConfig, context: ReceiverContext, arou
   const { clock, telemetry } = context;
   const inventory = sharedInventory(around.root);
   const door = namespaceDoor(around.root, () => inventory.current());
+  const cgroups = new PodCgroups(around.root);
   let pods: readonly PodEntity[] = [];
   telemetry.gauge('cri_pods', '{pod}', 'Pods of this node that are known.', () => pods.length);
   telemetry.gauge(
@@ -47,6 +49,7 @@ export function createReceiver(config: CriConfig, context: ReceiverContext, arou
             context,
             connect: (signal) => connect({ config, context, door, ...around }, signal),
             inventory: (maxAgeMs) => inventory.fresh(maxAgeMs),
+            complete: (list) => cgroups.complete(list, inventory.podProcesses()),
             netnsWake$: config.wake_up.netns
               ? watchNetns(around.root.run('netns'), config.collection_interval, clock.scheduler)
               : NEVER,

@@ -87,6 +87,7 @@ function start(settings: object = {}, source = new FakeSource()) {
           },
           inventory: async () => state.namespaces,
           netnsWake$: netns$,
+          complete: (pods) => pods,
           onPods: (pods) => {
             gauge = pods;
           },

@@ -27,6 +27,8 @@ export interface SessionOptions {
   readonly inventory: (maxAgeMs: number) => Promise<readonly NetnsInfo[]>;
   /** Emits when a namespace appeared or went. */
   readonly netnsWake$: Observable<string>;
+  /** Adds what only the kernel knows of them; gives the same objects while nothing changes. */
+  readonly complete: (pods: readonly PodEntity[]) => readonly PodEntity[];
   /** Called with every list that is emitted, for gauges. */
   readonly onPods: (pods: readonly PodEntity[]) => void;
 }
@@ -127,7 +129,7 @@ export class Session {
     const { context } = this.#options;
     try {
       const source = this.#source ?? this.#adopt(await this.#options.connect(signal));
-      const pods = await source.list(signal);
+      const pods = this.#options.complete(await source.list(signal));
       if (this.#failures > 0) context.telemetry.recovered('runtime');
       this.#failures = 0;
       this.#listed = pods;

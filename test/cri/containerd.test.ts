@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { merge, type Observable, Subject } from 'rxjs';
 import { ProcRoot } from '../../host/proc-root.ts';
@@ -125,6 +125,17 @@ describe('pods of a real containerd', { skip: lacking === undefined ? false : `$
     assert.equal(entity.netns, bed.node.netnsInode);
     assert.deepEqual(await namesOf({ netns: bed.node.netnsInode }), [undefined, undefined]);
     assert.deepEqual(await namesOf({ netns: bed.node.netnsInode, podUid: pod.uid }), ['agent', 'agent']);
+    // Its sockets carry the cgroup of the container: the directory's inode, as the kernel numbers it.
+    const known = await waitFor('its container’s cgroup', () =>
+      named('agent')?.cgroups?.find((c) => c.containerId === pod.containers[0]),
+    );
+    const path = `kubepods/besteffort/pod${pod.uid}/${pod.containers[0]}`;
+    const inodes = ['/sys/fs/cgroup', '/sys/fs/cgroup/unified'].map(
+      (mount) => statSync(`${mount}${bed.node.cgroup}/${path}`, { throwIfNoEntry: false })?.ino,
+    );
+    assert.ok(inodes.includes(known.id), `${known.id} is one of ${inodes}`);
+    assert.deepEqual(await namesOf({ netns: bed.node.netnsInode, cgroupId: known.id }), ['agent', 'agent']);
+    assert.deepEqual(await namesOf({ netns: bed.node.netnsInode, cgroupId: 1 }), [undefined, undefined]);
   });
 
   test('a container that fails: its exit code', async () => {

@@ -74,8 +74,13 @@ export class FakeRuntime {
         ...definition(methods.podSandboxStatus, RuntimeService.typeName),
         ...definition(methods.listContainers, RuntimeService.typeName),
         ...definition(methods.containerStatus, RuntimeService.typeName),
+        ...definition(methods.getContainerEvents, RuntimeService.typeName),
       },
       {
+        GetContainerEvents: (call: ServerWritableStream<unknown, unknown>) => {
+          this.calls['GetContainerEvents'] = (this.calls['GetContainerEvents'] ?? 0) + 1;
+          call.write(create(methods.getContainerEvents.output, { containerId: 'c' }));
+        },
         Version: this.#unary(methods.version, () => ({ runtimeName: this.runtimeName, runtimeApiVersion: 'v1' })),
         ListPodSandbox: this.#unary(methods.listPodSandbox, () => ({ items: this.pods.map((p) => p.sandbox) })),
         PodSandboxStatus: this.#unary(methods.podSandboxStatus, ({ podSandboxId }) => this.#status(podSandboxId)),
