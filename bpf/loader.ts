@@ -67,11 +67,14 @@ export interface LoadOptions {
 export class LoadedProbe {
   readonly object: BpfObject;
   readonly hooks: readonly HookReport[];
+  /** Hash maps whose keys begin with struct skl_owner: what a namespace leaves behind. */
+  readonly ownedMaps: readonly BpfMap[];
   readonly #links: BpfLink[];
 
-  constructor(object: BpfObject, hooks: readonly HookReport[], links: BpfLink[]) {
+  constructor(object: BpfObject, hooks: readonly HookReport[], links: BpfLink[], layout: ObjectLayout) {
     this.object = object;
     this.hooks = hooks;
+    this.ownedMaps = [...object.maps.values()].filter((m) => keyIsOwned(layout, m.name));
     this.#links = links;
   }
 
@@ -105,6 +108,11 @@ export class LoadedProbe {
     for (const link of this.#links.splice(0)) link.destroy();
     this.object.close();
   }
+}
+
+function keyIsOwned(layout: ObjectLayout, map: string): boolean {
+  const key = /^struct (.*)$/.exec(layout.maps[map]?.key ?? '')?.[1] ?? layout.maps[map]?.key ?? '';
+  return layout.structs[key]?.fields[0]?.type === 'struct skl_owner';
 }
 
 /** Folders where objects may be: set by hand, beside the built program, the build output of a checkout. */
@@ -296,11 +304,8 @@ class Loader {
     try {
       this.#prepare(object);
       if (this.#load(object) && this.#attachAll(object, links)) {
-        return new LoadedProbe(
-          object,
-          this.#spec.hooks.map((h) => this.#chooser.report(h)),
-          links,
-        );
+        const reports = this.#spec.hooks.map((h) => this.#chooser.report(h));
+        return new LoadedProbe(object, reports, links, this.#layout);
       }
       abandon();
       return undefined;

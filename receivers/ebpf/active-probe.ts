@@ -9,6 +9,7 @@ import type { ComponentTelemetry } from '../../pipeline/component.ts';
 import { Collection } from './collection.ts';
 import { accountMetrics } from './metrics.ts';
 import type { EventDraft, ProbeConfig, ProbeDefinition, ProbeRun, RecordHead } from './probe.ts';
+import { Reaper } from './reaper.ts';
 
 /** enum skl_full of bpf/include/skl/event.h, in order. */
 const fullUses = ['limit', 'count', 'state', 'event'] as const;
@@ -27,6 +28,7 @@ export class ActiveProbe {
   readonly loaded: LoadedProbe;
   readonly #run: ProbeRun;
   readonly #collection = new Collection();
+  readonly #reaper: Reaper;
 
   /**
    * Loads and attaches.
@@ -56,6 +58,7 @@ export class ActiveProbe {
         debug: (message, log) => env.log.debug({ probe: name, verifier: log }, message),
       },
     );
+    this.#reaper = new Reaper(this.loaded.ownedMaps, definition.layout);
     try {
       this.#makeCommonAccounts();
       this.#run.loaded?.(this.loaded);
@@ -110,6 +113,13 @@ export class ActiveProbe {
     this.#collectAccount();
     this.#collectFull();
     return this.#collection.finish();
+  }
+
+  /** Forgets namespaces that ended. @param alive inodes of those that exist @throws BpfError */
+  reap(alive: ReadonlySet<number>): number {
+    const reaped = this.#reaper.reap(alive);
+    this.#collection.forget(reaped);
+    return reaped.size;
   }
 
   #collectAccount(): void {

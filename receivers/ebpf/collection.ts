@@ -4,6 +4,8 @@ import type { BpfMap } from '../../host/bpf/object.ts';
 import { makeSchema, noResource, type Owner, type Schema, type Snapshot, slotsOf } from '../../pipeline/batch.ts';
 import type { Attributes, MetricDefinition } from '../../pipeline/catalogue.ts';
 
+import { ownerKey } from './reaper.ts';
+
 /** First bytes of every map key: struct skl_owner. */
 interface OwnedKey {
   readonly owner: { readonly cookie: number; readonly netns: number };
@@ -59,7 +61,7 @@ export class Collection {
   }
 
   #owner(cookie: number, netns: number): OwnerState {
-    const key = `${cookie}/${netns}`;
+    const key = ownerKey(cookie, netns);
     let state = this.#owners.get(key);
     if (!state) {
       const owner = netns === 0 ? undefined : Object.freeze({ netns });
@@ -146,6 +148,11 @@ export class Collection {
       slots[1] = slots[1]! / 1e9;
       this.addHistogram(k.owner.cookie, k.owner.netns, series, slots);
     });
+  }
+
+  /** Owners whose entries were removed: should one come back, its counters begin anew. */
+  forget(owners: ReadonlySet<string>): void {
+    for (const owner of owners) this.#owners.delete(owner);
   }
 
   #schema(ids: readonly number[]): Schema {

@@ -1,10 +1,13 @@
 import { interval, Observable, type Subscriber, type Subscription } from 'rxjs';
 import { Kernel } from '../../bpf/kernel.ts';
 import { RingPump } from '../../host/bpf/ring-pump.ts';
+import { sharedInventory } from '../../host/netns/inventory.ts';
+import { hostRoot } from '../../host/proc-root.ts';
 import { type Batch, type LogRecord, noResource, type Scope } from '../../pipeline/batch.ts';
 import type { Receiver, ReceiverContext } from '../../pipeline/component.ts';
 import { AbsentError, messageOf } from '../../pipeline/errors.ts';
 import { ActiveProbe } from './active-probe.ts';
+import { adviceFor } from './advice.ts';
 import type { EbpfConfig } from './config.ts';
 import type { EventDraft, RecordHead } from './probe.ts';
 import { probes } from './probes.ts';
@@ -88,7 +91,10 @@ class Session {
     });
     this.#subscriptions.push(
       pressure$.subscribe((high) => (high ? this.#pump?.pause() : this.#pump?.resume())),
-      interval(this.#config.collection_interval, clock.scheduler).subscribe(() => this.#collect()),
+      interval(this.#config.collection_interval, clock.scheduler).subscribe(() => {
+        this.#collect();
+        void this.#reap();
+      }),
     );
   }
 
@@ -119,13 +125,17 @@ class Session {
     const owner =
       head.netns === 0 ? undefined : { netns: head.netns, ...(head.cgroup !== 0 && { cgroupId: head.cgroup }) };
     const timeUnixNs = this.#wallOffsetNs + BigInt(head.ktime);
+    const hint = this.#config.advice ? adviceFor(draft.attributes) : undefined;
+    const attributes = hint
+      ? { ...draft.attributes, 'skoop.advice.cause': hint.cause, 'skoop.advice.check': hint.check }
+      : draft.attributes;
     return {
       timeUnixNs,
       observedTimeUnixNs: 0n,
       severityNumber: draft.severity,
       eventName: draft.event.name,
       body: draft.body,
-      attributes: Object.freeze(draft.attributes),
+      attributes: Object.freeze(attributes),
       owner,
       resource: noResource,
     };
@@ -155,6 +165,20 @@ class Session {
       } catch (error) {
         telemetry.failed(`collecting ${name}`, error);
       }
+    }
+  }
+
+  /** After a reading, so that the last values of an ended namespace were handed on. */
+  async #reap(): Promise<void> {
+    const { telemetry } = this.#context;
+    try {
+      const found = await sharedInventory(hostRoot).fresh(this.#config.collection_interval / 2);
+      if (this.#closed) return;
+      const alive = new Set(found.map((n) => n.netns));
+      for (const probe of this.#active) probe?.reap(alive);
+      telemetry.recovered('removing ended namespaces');
+    } catch (error) {
+      telemetry.failed('removing ended namespaces', error);
     }
   }
 
