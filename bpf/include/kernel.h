@@ -85,6 +85,12 @@ struct net_device {
 	possible_net_t nd_net;
 };
 
+struct netdev_queue {
+	struct net_device *dev;
+};
+
+struct Qdisc;
+
 struct in6_addr {
 	union {
 		__u8 u6_addr8[16];

@@ -1,4 +1,5 @@
 import listen from './listen.ts';
+import netiftxlat from './netiftxlat.ts';
 import packetloss from './packetloss.ts';
 import type { ProbeDefinition } from './probe.ts';
 import softirq from './softirq.ts';
@@ -18,4 +19,5 @@ export const probes: readonly ProbeDefinition[] = [
   listen,
   tcprtt,
   softirq,
+  netiftxlat,
 ];

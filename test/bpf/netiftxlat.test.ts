@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { connect, Netns, ProbeSession, until } from './harness.ts';
+
+const udp = (n: number, bytes: number) =>
+  `import socket\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\nfor i in range(${n}): s.sendto(b'x'*${bytes},('10.99.0.2',9))`;
+const eth0 = { 'network.interface.name': 'eth0' };
+
+/** Packets the interface's discipline has let go, and those it holds still. */
+function qdisc(netns: Netns): { sent: number; waiting: number; dropped: number } {
+  const [q] = JSON.parse(netns.run('tc -s -j qdisc show dev eth0')) as {
+    packets: number;
+    qlen: number;
+    drops: number;
+  }[];
+  return { sent: q!.packets, waiting: q!.qlen, dropped: q!.drops };
+}
+
+test('each packet that waits in a tbf is measured once, and those that wait too long are told', async () => {
+  using a = new Netns();
+  using b = new Netns();
+  connect(a, b);
+  // 23 packets of 1 kB at 200 kbit/s: the last one waits for nearly a second.
+  a.run('tc qdisc add dev eth0 root tbf rate 200kbit burst 3kb limit 100kb');
+  using session = await ProbeSession.start('netiftxlat', { threshold: '100ms', rate_limit: 0 });
+  const before = qdisc(a);
+  a.python(udp(23, 1000));
+  await until(() => qdisc(a).waiting === 0);
+  const sent = qdisc(a).sent - before.sent;
+  assert.ok(sent >= 23, `${sent}`);
+  assert.equal(session.sum('skoop.qdisc.wait', a, eth0), sent);
+  assert.equal(session.sum('skoop.qdisc.wait', b), 0);
+  // The kernel's own multicast reports wait with them.
+  const events = (await session.events(a)).filter((e) => e.attributes['network.transport'] === 'udp');
+  assert.ok(events.length > 7 && events.length < 23, `${events.length}`);
+  for (const e of events) {
+    assert.equal(e.attributes['kubeskoop.type'], 'NETIFTXLAT_QDISC');
+    assert.equal(e.attributes['destination.address'], '10.99.0.2');
+    assert.equal(e.attributes['network.interface.name'], 'eth0');
+    assert.ok(Number(e.attributes['skoop.latency']) > 0.1);
+  }
+  assert.ok(Math.max(...events.map((e) => Number(e.attributes['skoop.latency']))) > 0.5);
+});
+
+test('packets dropped by the discipline are not measured', async () => {
+  using a = new Netns();
+  using b = new Netns();
+  connect(a, b);
+  a.run('tc qdisc add dev eth0 root tbf rate 800kbit burst 3kb limit 5kb');
+  using session = await ProbeSession.start('netiftxlat');
+  const before = qdisc(a);
+  a.python(udp(31, 1000));
+  await until(() => qdisc(a).waiting === 0);
+  const after = qdisc(a);
+  assert.ok(after.dropped > 11, `${after.dropped} dropped`);
+  assert.equal(session.sum('skoop.qdisc.wait', a, eth0), after.sent - before.sent);
+});
+
+test('the driver is measured when asked for, and without a queue nothing waits', async () => {
+  using a = new Netns();
+  using b = new Netns();
+  connect(a, b);
+  using session = await ProbeSession.start('netiftxlat', { xmit: true });
+  const transmitted = () => Number(a.run("awk '/eth0:/ { print $11 }' /proc/net/dev"));
+  const before = transmitted();
+  a.python(udp(29, 100));
+  const sent = transmitted() - before;
+  assert.ok(sent >= 29);
+  assert.equal(session.sum('skoop.driver.transmit', a, eth0), sent);
+  assert.equal(session.sum('skoop.qdisc.wait', a), 0);
+  assert.deepEqual(await session.events(a), []);
+});
