@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parse } from 'yaml';
-import { registry } from '../pipeline/testdata/registry.ts';
+import { registry } from '../pipeline/testing/registry.ts';
 import type { CommandIo } from './command.ts';
 import { commands } from './commands.ts';
 import { dispatch } from './dispatch.ts';

@@ -14,5 +14,10 @@ export const commands: Readonly<
     summary: 'Print a pipeline with every default filled in.',
     load: () => import('./print-config.ts'),
   },
+  doctor: {
+    summary: 'Tell what this machine lets the agent see, and what it costs.',
+    load: () => import('./doctor.ts'),
+  },
+  events: { summary: 'Print network events of this node as they happen.', load: () => import('./events.ts') },
   version: { summary: 'Print the version.', load: () => import('./version.ts') },
 };

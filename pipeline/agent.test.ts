@@ -7,8 +7,8 @@ import { test } from 'node:test';
 import { pino } from 'pino';
 import { Agent, ConfigError } from './agent.ts';
 import type { ComponentRegistry } from './component.ts';
-import { makeParts, points } from './testdata/parts.ts';
-import { registry as brokenRegistry } from './testdata/registry.ts';
+import { makeParts, points } from './testing/parts.ts';
+import { registry as brokenRegistry } from './testing/registry.ts';
 
 const config = (extra = '') => `
 receivers: { source: {} }

@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { readDocument, toPlain } from './config/document.ts';
 import { configKeys, withDefaults } from './config/keys.ts';
 import { type AgentConfig, problemText, readConfig } from './config.ts';
-import { registry } from './testdata/registry.ts';
+import { registry } from './testing/registry.ts';
 
 const broken = new URL('./testdata/broken/', import.meta.url);
 /** What the fixtures find in the environment. */

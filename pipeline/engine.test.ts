@@ -6,8 +6,8 @@ import { unbalanced } from './accounting.ts';
 import { type Batch, itemCount } from './batch.ts';
 import { RetryableError } from './component.ts';
 import { AbsentError } from './errors.ts';
-import { type Bench, makeBench, settled } from './testdata/bench.ts';
-import { entities, points, records } from './testdata/parts.ts';
+import { type Bench, makeBench, settled } from './testing/bench.ts';
+import { entities, points, records } from './testing/parts.ts';
 
 const two = `
 receivers: { source/a: {}, source/b: {} }

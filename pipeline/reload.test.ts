@@ -6,9 +6,10 @@ import { test } from 'node:test';
 import { asyncScheduler, Observable, Subject } from 'rxjs';
 import { unbalanced } from './accounting.ts';
 import { type Batch, itemCount } from './batch.ts';
+import { RetryableError } from './component.ts';
 import { configChanges } from './reload.ts';
-import { makeBench, settled } from './testdata/bench.ts';
-import { points, records } from './testdata/parts.ts';
+import { makeBench, settled } from './testing/bench.ts';
+import { points, records } from './testing/parts.ts';
 import { record } from './testing.ts';
 
 const config = (
@@ -269,6 +270,36 @@ test('a hundred reloads leave nothing behind', async () => {
   assert.equal(of('start sink/m'), of('stop sink/m'));
   assert.equal(bench.states.list().length, 7);
   assert.equal(bench.clock.pending, 0);
+  balanced(bench);
+});
+
+test('a replaced exporter hands its queue on disk over: every record is sent once', async () => {
+  using dir = folder();
+  const bench = makeBench();
+  let isUp = false;
+  const sent: number[] = [];
+  bench.exporters.set('sink/m', () => ({
+    push: async (batch) => {
+      if (!isUp) throw new RetryableError('Down.', { errorType: '503' });
+      sent.push(itemCount(batch));
+    },
+  }));
+  const at = (mark: string) => config({ m: `mark: "${mark}", directory: "${dir.path}"` });
+  await bench.apply(at('1'));
+  for (const n of [2, 3, 5]) bench.emit('source/a', points(n));
+  await bench.clock.run(100);
+  const changing = bench.apply(at('2'));
+  await settled();
+  for (const n of [7, 11]) bench.emit('source/a', points(n));
+  await bench.clock.run(11_000);
+  await changing;
+  isUp = true;
+  await bench.clock.run(120_000);
+  assert.deepEqual(
+    sent.sort((a, b) => a - b),
+    [2, 3, 5, 7, 11],
+  );
+  await bench.engine.stop(new AbortController().signal);
   balanced(bench);
 });
 

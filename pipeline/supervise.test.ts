@@ -5,7 +5,7 @@ import type { Batch } from './batch.ts';
 import { AbsentError } from './errors.ts';
 import type { ComponentState } from './states.ts';
 import { supervise } from './supervise.ts';
-import { points } from './testdata/parts.ts';
+import { points } from './testing/parts.ts';
 import { record, testContext, testEpochMs } from './testing.ts';
 
 function bench(source: () => Observable<Batch>) {

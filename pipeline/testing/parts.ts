@@ -39,6 +39,7 @@ export interface Parts {
 const anything = z.strictObject({
   mark: z.string().default('').describe('Any text: makes one config differ from another.'),
   queue_size: z.number().int().positive().default(100_000).describe('Items an exporter queues.'),
+  directory: z.string().optional().describe('Queue on disk, there.'),
   in_place: z.boolean().default(false).describe('Takes a new config in place.'),
 });
 
@@ -93,7 +94,10 @@ export function makeParts(): Parts {
     stability: 'development',
     signals: ['metrics', 'logs'],
     config: anything,
-    queue: ({ queue_size }) => z.object(queueFields).parse({ sending_queue: { queue_size } }),
+    queue: ({ queue_size, directory }) =>
+      z
+        .object(queueFields)
+        .parse({ sending_queue: { queue_size, ...(directory ? { storage: 'disk', directory } : {}) } }),
     create: (config, context) => {
       events.push(`create exporter ${context.id}`);
       const got: Batch[] = taken.get(context.id) ?? [];
@@ -121,10 +125,13 @@ export function makeParts(): Parts {
     type: 'entity_sink',
     signals: ['entities'],
     config: anything,
-    create: (config, context) => (sink.create as unknown as (c: typeof config, x: typeof context) => Exporter)(config, context),
+    create: (config, context) =>
+      (sink.create as unknown as (c: typeof config, x: typeof context) => Exporter)(config, context),
   });
 
-  const lazy = <T>(value: T) => async () => ({ default: value });
+  const lazy =
+    <T>(value: T) =>
+    async () => ({ default: value });
   return {
     registry: {
       receivers: { source: lazy(source) },
@@ -143,7 +150,13 @@ export function makeParts(): Parts {
 }
 
 const metrics = defineMetrics({
-  'skoop.test.things': { instrument: 'counter', unit: '{thing}', description: 'Things.', source: 'test', scope: 'node' },
+  'skoop.test.things': {
+    instrument: 'counter',
+    unit: '{thing}',
+    description: 'Things.',
+    source: 'test',
+    scope: 'node',
+  },
 });
 const scope = { name: 'test' };
 
@@ -175,7 +188,14 @@ export function records(n: number, source = 'test/records'): Batch {
 export function entities(n: number, source = 'test/entities'): Batch {
   const all = Array.from(
     { length: n },
-    (_, i): Entity => ({ kind: 'netns', netns: 4026531840 + i, host: i === 0, podUids: [], containerIds: [], firstSeenMs: 0 }),
+    (_, i): Entity => ({
+      kind: 'netns',
+      netns: 4026531840 + i,
+      host: i === 0,
+      podUids: [],
+      containerIds: [],
+      firstSeenMs: 0,
+    }),
   );
   return { kind: 'entities', source, timeMs: 1, entities: all };
 }

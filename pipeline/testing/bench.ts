@@ -26,7 +26,10 @@ export function makeBench(): Bench {
   const parts = makeParts();
   const clock = new FakeClock();
   const lines: Record<string, unknown>[] = [];
-  const log = pino({ level: 'debug', base: null, timestamp: false }, { write: (line: string) => lines.push(JSON.parse(line)) });
+  const log = pino(
+    { level: 'debug', base: null, timestamp: false },
+    { write: (line: string) => lines.push(JSON.parse(line)) },
+  );
   const telemetry = new AgentTelemetry({ clock, log, version: '0', node: { name: 'n' } });
   const states = new States();
   const engine = new Engine({ clock, log, telemetry, states, createQueue, version: '0' });

@@ -7,7 +7,10 @@ import { queueFields } from '../queue/config.ts';
 /** Components that exist for the tests of the engine alone, with one of each kind of config field. */
 
 const probes = z.strictObject({
-  probes: z.array(z.enum(['packetloss', 'tcpreset'])).default(['packetloss']).describe('Which probes run.'),
+  probes: z
+    .array(z.enum(['packetloss', 'tcpreset']))
+    .default(['packetloss'])
+    .describe('Which probes run.'),
   collection_interval: duration('15s').describe('Time between collections.'),
   ring_buffer: bytes('4MiB').describe('Size of the ring buffer.'),
   limit: z.number().int().min(1).max(1000).default(100).describe('Events a second.'),
