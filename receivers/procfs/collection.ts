@@ -94,7 +94,8 @@ export class Collection {
    * @throws Stopped when `slices` was stopped; nothing else.
    */
   async round(slices: Slices, emit: (batch: Batch) => void): Promise<void> {
-    const found = await this.#stage('inventory', async () => this.#inventory.fresh(freshMs));
+    const age = Math.min(freshMs, this.#config.collection_interval / 2);
+    const found = await this.#stage('inventory', async () => this.#inventory.fresh(age));
     if (found === undefined || slices.stopped) return;
     const entities = this.#entities(found);
     if (entities) emit(entities);

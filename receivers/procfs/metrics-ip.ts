@@ -24,7 +24,7 @@ export const ipTable = mibTable('ip', true, [
   [
     'forwarding',
     ['Ip.Forwarding'],
-    '1',
+    '{mode}',
     'k',
     'Whether packets are forwarded: 1 = yes, 2 = no (RFC 4293 ipForwarding).',
     { instrument: 'gauge' },

@@ -91,7 +91,7 @@ export const ipvsMetrics = defineMetrics({
   },
   'skoop.ipvs.destination.weight': {
     instrument: 'gauge',
-    unit: '1',
+    unit: '{weight}',
     description: 'Weight of a real server; 0 takes no new connections.',
     attributes: destination,
     source: 'net/ip_vs Weight',

@@ -29,7 +29,7 @@ export const tcpTable = mibTable('tcp', false, [
   [
     'rto_algorithm',
     ['Tcp.RtoAlgorithm'],
-    '1',
+    '{algorithm}',
     'off',
     'Algorithm for retransmission timeouts, a number of RFC 4022: always 1 (other) on Linux.',
     { instrument: 'gauge' },
