@@ -119,6 +119,29 @@ interface Declaration<C> {
   readonly check?: (config: C) => readonly { path: readonly (string | number)[]; message: string }[];
   readonly metrics?: readonly MetricDefinition[];
   readonly events?: readonly EventDefinition[];
+  /**
+   * What this component finds on this machine, for `skoopline doctor`: may take `options.seconds` to measure, changes nothing that outlives it,
+   * never rejects for what is merely absent.
+   */
+  readonly diagnose?: (config: C, context: ComponentContext, options: DiagnoseOptions) => Promise<readonly Finding[]>;
+}
+
+export interface DiagnoseOptions {
+  /** How long to measure what can only be seen at work. */
+  readonly seconds: number;
+}
+
+/** One line of `skoopline doctor`. */
+export interface Finding {
+  /** What was looked at: `kernel`, `probe packetloss`. */
+  readonly subject: string;
+  readonly status: 'ok' | 'partial' | 'off';
+  /** One readable line. */
+  readonly text: string;
+  /** Further lines: why not better, what to do. */
+  readonly notes?: readonly string[];
+  /** The same and more as data, for `--json`. */
+  readonly data?: Readonly<Record<string, unknown>>;
 }
 
 export interface ReceiverDeclaration<C = unknown> extends Declaration<C> {

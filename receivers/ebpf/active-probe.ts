@@ -122,6 +122,22 @@ export class ActiveProbe {
     return reaped.size;
   }
 
+  /** The account of events of all namespaces: offered = emitted + suppressed + lost. @throws BpfError */
+  account(): { readonly emitted: number; readonly suppressed: number; readonly lost: number } {
+    const { sklLimitVal } = this.definition.layout;
+    const sum = { emitted: 0, suppressed: 0, lost: 0 };
+    new MapReader(this.loaded.map('skl_limit')).readAll((e) => {
+      const values = viewOf(e.values);
+      for (let i = 0; i < e.count; i++) {
+        const one = sklLimitVal.decode(values, i * e.valueStride);
+        sum.emitted += one.emitted;
+        sum.suppressed += one.suppressed;
+        sum.lost += one.lost;
+      }
+    });
+    return sum;
+  }
+
   #collectAccount(): void {
     const { name, layout, eventTypes } = this.definition;
     const out = this.#collection;

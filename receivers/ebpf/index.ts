@@ -1,5 +1,6 @@
 import { defineReceiver } from '../../pipeline/component.ts';
 import { type EbpfConfig, ebpfConfig } from './config.ts';
+import { diagnose } from './diagnose.ts';
 import { accountMetrics } from './metrics.ts';
 import { probes } from './probes.ts';
 import { EbpfReceiver } from './receiver.ts';
@@ -13,5 +14,6 @@ export default defineReceiver<EbpfConfig>({
   metrics: [...Object.values(accountMetrics), ...probes.flatMap((p) => p.metrics)],
   events: probes.flatMap((p) => p.events),
   signals: ['metrics', 'logs'],
+  diagnose,
   create: (config, context) => new EbpfReceiver(config, context),
 });
