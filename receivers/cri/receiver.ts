@@ -31,7 +31,6 @@ export function createReceiver(config: CriConfig, context: ReceiverContext, arou
   const { clock, telemetry } = context;
   const inventory = sharedInventory(around.root);
   const door = namespaceDoor(around.root, () => inventory.current());
-  const cgroups = new PodCgroups(around.root);
   let pods: readonly PodEntity[] = [];
   telemetry.gauge('cri_pods', '{pod}', 'Pods of this node that are known.', () => pods.length);
   telemetry.gauge(
@@ -43,6 +42,7 @@ export function createReceiver(config: CriConfig, context: ReceiverContext, arou
   return {
     run: () =>
       new Observable((subscriber) => {
+        const cgroups = new PodCgroups(around.root);
         const session = new Session(
           {
             config,
