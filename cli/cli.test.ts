@@ -68,7 +68,7 @@ for (const name of Object.keys(commands)) {
     const { code, out } = await cli('help', name);
     assert.equal(code, 0);
     assert.match(out, new RegExp(`^Usage: skoopline ${name}`));
-    for (const line of out.split('\n')) assert.ok(line.length <= 110, line);
+    for (const line of out.split('\n')) assert.ok(line.length <= 100, line);
     assert.equal((await cli(name, '--help')).out, out);
     const { command } = await commands[name]!.load();
     for (const option of Object.keys(command.options)) assert.ok(out.includes(`--${option}`));

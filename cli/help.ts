@@ -1,7 +1,9 @@
 import type { Command } from './command.ts';
 import { commands } from './commands.ts';
 
-/** Help texts. Lines stay within 100 columns. */
+/** Help texts stay within this. */
+const columns = 100;
+
 export function overview(): string {
   const width = Math.max(...Object.keys(commands).map((n) => n.length));
   const list = Object.entries(commands).map(([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`);
@@ -28,11 +30,19 @@ export function commandHelp(name: string, command: Command): string {
   const lines = [
     `Usage: skoopline ${name} ${command.usage}`.trimEnd(),
     '',
-    command.about,
+    ...command.about.split('\n').flatMap((line) => wrap(line, 0)),
     '',
     'Options:',
-    ...options.map((o) => `  ${o.flag.padEnd(width)}  ${o.help}`),
+    ...options.flatMap((o) => wrap(`  ${o.flag.padEnd(width)}  ${o.help}`, width + 4)),
   ];
   if (command.examples.length > 0) lines.push('', 'Examples:', ...command.examples.map((e) => `  ${e}`));
   return `${lines.join('\n')}\n`;
+}
+
+/** Breaks a line between words; what follows is indented. */
+function wrap(line: string, indent: number): string[] {
+  if (line.length <= columns) return [line];
+  const cut = line.lastIndexOf(' ', columns);
+  if (cut <= indent) return [line];
+  return [line.slice(0, cut), ...wrap(' '.repeat(indent) + line.slice(cut + 1), indent)];
 }

@@ -72,7 +72,7 @@ export function makeParts(): Parts {
             input.subscribe(subscriber);
             return () => events.push(`unsubscribe ${context.id}`);
           }),
-        ...(config.in_place ? { reconfigure: () => (events.push(`reconfigure ${context.id}`), true) } : {}),
+        ...(config.in_place ? { reconfigure: () => events.push(`reconfigure ${context.id}`) > 0 } : {}),
       };
     },
   });
@@ -116,7 +116,7 @@ export function makeParts(): Parts {
           events.push(`stop ${context.id}${config.mark}`);
           await own?.stop?.(signal);
         },
-        ...(config.in_place ? { reconfigure: () => (events.push(`reconfigure ${context.id}`), true) } : {}),
+        ...(config.in_place ? { reconfigure: () => events.push(`reconfigure ${context.id}`) > 0 } : {}),
       };
     },
   });
