@@ -207,7 +207,10 @@ function tuple(source: Buffer, destination: Buffer, protocol: number, from: numb
 }
 
 /** A ctnetlink request that makes connection number `n`: udp 10.0.0.0/8 → 192.0.2.1:53. */
-export function conntrackNew(n: number, options: { tcpState?: number; status?: number } = {}): Buffer {
+export function conntrackNew(
+  n: number,
+  options: { tcpState?: number; status?: number; update?: boolean } = {},
+): Buffer {
   const source = be32(0x0a000000 + Math.floor(n / 60_000));
   const destination = be32(0xc0000201);
   const port = 1024 + (n % 60_000);
@@ -219,14 +222,15 @@ export function conntrackNew(n: number, options: { tcpState?: number; status?: n
   ];
   if (options.status !== undefined) attributes.push([3, be32(options.status)]);
   if (options.tcpState !== undefined) attributes.push([4, [[1, [[1, Buffer.from([options.tcpState])]]]]]);
-  return netlinkRequest(CT_NEW, NLM_F_CREATE | NLM_F_EXCL, Buffer.from([AF_INET, 0, 0, 0]), attributes);
+  const flags = options.update ? 0 : NLM_F_CREATE | NLM_F_EXCL;
+  return netlinkRequest(CT_NEW, flags, Buffer.from([AF_INET, 0, 0, 0]), attributes);
 }
 
 /** Makes `count` connections in a namespace's table, many requests to a datagram. */
 export function fillConntrack(
   ns: TestNetns,
   count: number,
-  options: { from?: number; tcpState?: number; status?: number } = {},
+  options: { from?: number; tcpState?: number; status?: number; update?: boolean } = {},
 ): void {
   const socket = NetlinkSocket.open({ protocol: NetlinkProtocol.netfilter, netns: ns.path });
   const kernel = Buffer.alloc(12);
