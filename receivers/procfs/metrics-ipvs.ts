@@ -86,7 +86,7 @@ export const ipvsMetrics = defineMetrics({
     },
     source: 'net/ip_vs ActiveConn, InActConn',
     scope: 'node',
-    maxSeries: 2002,
+    maxSeries: 1002,
     enabled: false,
   },
   'skoop.ipvs.destination.weight': {
@@ -96,7 +96,7 @@ export const ipvsMetrics = defineMetrics({
     attributes: destination,
     source: 'net/ip_vs Weight',
     scope: 'node',
-    maxSeries: 1001,
+    maxSeries: 501,
     enabled: false,
   },
 });

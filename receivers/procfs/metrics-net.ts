@@ -9,7 +9,8 @@ const interfaceName = { description: 'Name of the interface in its network names
 const perInterface = { 'network.io.direction': direction, 'network.interface.name': interfaceName };
 const receive = { 'network.io.direction': 'receive' };
 const transmit = { 'network.io.direction': 'transmit' };
-const interfaces = 64;
+/** Default of netdev.max_interfaces. */
+const interfaces = 256;
 
 const netdevNames = (rx: string, tx: string) =>
   [
@@ -305,7 +306,7 @@ export const tcpsummaryMetrics = defineMetrics({
     attributes: listener,
     source: 'sock_diag, idiag_rqueue of listeners',
     scope: 'netns',
-    maxSeries: 65,
+    maxSeries: 33,
   },
   'skoop.tcp.accept_queue_limit': {
     instrument: 'updowncounter',
@@ -315,6 +316,6 @@ export const tcpsummaryMetrics = defineMetrics({
     attributes: listener,
     source: 'sock_diag, idiag_wqueue of listeners',
     scope: 'netns',
-    maxSeries: 65,
+    maxSeries: 33,
   },
 });
