@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -251,4 +251,41 @@ test('run: refuses a bad config with 78 and every problem, and a taken port with
 Choose another address, or stop what listens there.
 `,
   );
+});
+
+test('run: a stop is bounded by its deadline, and a second signal ends it at once', async () => {
+  using dir = folder();
+  const sockets = new Set<Socket>();
+  const deaf = createServer((socket) => sockets.add(socket.on('error', () => {})));
+  await new Promise<void>((resolve) => deaf.listen(0, '127.0.0.1', resolve));
+  const { port } = deaf.address() as { port: number };
+  const sending = (timeout: string) => `
+receivers: { procfs: { collection_interval: 1s } }
+exporters: { otlp: { endpoint: 'http://127.0.0.1:${port}' } }
+service:
+  shutdown_timeout: ${timeout}
+  telemetry: { metrics: { level: none } }
+  health: { address: 'localhost:0' }
+  pipelines:
+    metrics: { receivers: [procfs], exporters: [otlp] }
+`;
+  const busy = async (run: ReturnType<typeof program>) => {
+    sockets.clear();
+    await run.line('Running.');
+    while (sockets.size === 0) await new Promise((r) => setTimeout(r, 10));
+  };
+  using patient = program('run', '-c', dir.file(sending('200ms')));
+  await busy(patient);
+  patient.child.kill('SIGINT');
+  assert.deepEqual(await patient.ended, { code: 0, signal: null });
+
+  using told = program('run', '-c', dir.file(sending('10m')));
+  await busy(told);
+  told.child.kill('SIGTERM');
+  await told.line('Stopping.');
+  told.child.kill('SIGTERM');
+  assert.deepEqual(await told.ended, { code: 1, signal: null });
+  assert.match(told.io.err, /"msg":"Told twice: exiting without sending what is queued\."/);
+  for (const socket of sockets) socket.destroy();
+  deaf.close();
 });
