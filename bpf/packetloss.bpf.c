@@ -47,7 +47,7 @@ struct skl_drop_key {
 
 SKL_COUNTER_MAP(skl_drops, skl_drop_key, 8192);
 
-/* Locations that user space knows as everyday noise. */
+/* Locations that user space knows as everyday noise: 1 = always, 2 = for multicast and broadcast. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 256);
@@ -74,6 +74,13 @@ struct {
 static __always_inline __u8 class_of(__u32 reason)
 {
 	return reason < sizeof(skl_class_of) ? skl_class_of[reason] : CLASS_LOSS;
+}
+
+static __always_inline bool is_quiet(__u64 location, __u8 cast)
+{
+	__u32 *when = bpf_map_lookup_elem(&skl_quiet, &location);
+
+	return when && (*when == 1 || cast);
 }
 
 static __always_inline void fill_netfilter(struct packetloss_event *e, const struct sk_buff *skb)
@@ -180,7 +187,7 @@ static __always_inline int drop(void *ctx, const struct sk_buff *skb, __u64 loca
 	skl_add(&skl_drops, &key, 1);
 	if (class == CLASS_NOISE || (class == CLASS_CAST && key.cast))
 		return 0;
-	if (class == CLASS_WHERE && bpf_map_lookup_elem(&skl_quiet, &location))
+	if (class == CLASS_WHERE && is_quiet(location, key.cast))
 		return 0;
 	emit(ctx, skb, sk, &key, location, pkt_type, class, &tuple, &l4);
 	return 0;

@@ -47,9 +47,14 @@ export function hookFromStack(
   name: (address: string) => string | undefined,
 ): string | undefined {
   for (const address of stack) {
-    const symbol = name(address)?.replace(/\.(constprop|isra|part|cold)\..*$/, '');
-    const hook = symbol === undefined ? undefined : callers[symbol];
+    const symbol = name(address);
+    const hook = symbol === undefined ? undefined : callers[plainName(symbol)];
     if (hook !== undefined) return hook;
   }
   return undefined;
+}
+
+/** A function's name without what the compiler appended to copies and parts of it (`.constprop.0`, `.isra.0`, `.part.0`). */
+export function plainName(symbol: string): string {
+  return symbol.replace(/\.(constprop|isra|part|cold|llvm)\b.*$/, '');
 }

@@ -19,6 +19,10 @@ export const noiseReasons: readonly NoiseEntry[] = [
   },
   { name: 'UNIX_DISCONNECT', why: 'Data in a Unix socket whose peer went away: no network packet.' },
   { name: 'UNIX_SKIP_OOB', why: 'Out-of-band data of a Unix socket: no network packet.' },
+  {
+    name: 'BRIDGE_INGRESS_STP_STATE',
+    why: 'The bridge port does not forward yet (it just came up) or spanning tree holds it closed on purpose.',
+  },
   { name: 'OTHERHOST', why: 'A frame for another host, seen since the interface is promiscuous or a bridge floods.' },
   { name: 'UNHANDLED_PROTO', why: 'A frame of a protocol nobody on this host speaks (LLDP, STP and the like).' },
   { name: 'TCP_OLD_DATA', why: 'Data that had arrived before: the first copy was delivered.' },
@@ -43,6 +47,9 @@ export const noiseReasons: readonly NoiseEntry[] = [
 
 /** By function, where the reason says nothing. */
 export const noiseLocations: readonly NoiseEntry[] = [
+  { name: 'ip_rcv_finish_core', castOnly: true, why: 'Multicast or broadcast for a group nobody here joined.' },
+  { name: 'ip_rcv_finish', castOnly: true, why: 'Multicast or broadcast for a group nobody here joined.' },
+  { name: 'ip_route_input_noref', castOnly: true, why: 'Multicast or broadcast for a group nobody here joined.' },
   {
     name: 'ip6_mc_input',
     why: 'IPv6 multicast (router and neighbour discovery, mDNS) for a group nobody here joined.',

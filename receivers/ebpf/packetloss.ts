@@ -16,7 +16,7 @@ import {
 } from './attributes.ts';
 import type { Collection, Series } from './collection.ts';
 import { DropReasons } from './drop-reasons.ts';
-import { hookFromStack, hookName } from './netfilter.ts';
+import { hookFromStack, hookName, plainName } from './netfilter.ts';
 import { noiseLocations } from './packetloss-noise.ts';
 import {
   defineProbe,
@@ -127,7 +127,12 @@ export const events = defineEvents({
 
 type Config = z.output<typeof config>;
 const directions = ['receive', 'transmit'] as const;
-const quiet = new Set(noiseLocations.map((n) => n.name));
+const quiet = new Map(noiseLocations.map((n) => [n.name, n]));
+
+function isQuiet(location: string | undefined, cast: boolean): boolean {
+  const entry = location === undefined ? undefined : quiet.get(plainName(location));
+  return entry !== undefined && (cast || !entry.castOnly);
+}
 
 class PacketLoss implements ProbeRun {
   readonly load: NonNullable<ProbeRun['load']>;
@@ -158,10 +163,12 @@ class PacketLoss implements ProbeRun {
   }
 
   /** Tells the kernel half that a location is everyday noise, so that it makes no more events. */
-  #silence(address: string): void {
+  #silence(address: string, location: string): void {
     const key = Buffer.alloc(8);
     key.writeBigUInt64LE(BigInt(`0x${address}`));
-    this.#quietMap?.update(key, Buffer.from([1, 0, 0, 0]));
+    const when = Buffer.alloc(4);
+    when.writeUInt32LE(quiet.get(plainName(location))?.castOnly ? 2 : 1);
+    this.#quietMap?.update(key, when);
   }
 
   decode(view: View, at: number, length: number, _head: RecordHead): EventDraft | undefined {
@@ -170,8 +177,9 @@ class PacketLoss implements ProbeRun {
     const e = full?.event ?? layout.packetlossEvent.decode(view, at);
     const reason = this.#reasons.name(e.reason);
     const location = this.#function(e.location);
-    if (this.#reasons.saysNothing(e.reason) && location !== undefined && quiet.has(location)) {
-      this.#silence(e.location);
+    const cast = e.cast === 1 || e.cast === 2;
+    if (this.#reasons.saysNothing(e.reason) && location !== undefined && isQuiet(location, cast)) {
+      this.#silence(e.location, location);
       return undefined;
     }
     const attributes: MutableAttributes = { 'kubeskoop.type': 'PACKETLOSS' };
@@ -223,8 +231,8 @@ class PacketLoss implements ProbeRun {
     let series = this.#series.get(id);
     if (!series) {
       const location = key.location === '' ? undefined : this.#function(key.location);
-      const noise =
-        this.#reasons.isNoise(key.reason, key.cast !== 0) || (location !== undefined && quiet.has(location));
+      const cast = key.cast !== 0;
+      const noise = this.#reasons.isNoise(key.reason, cast) || isQuiet(location, cast);
       const attributes: MutableAttributes = { 'skoop.drop.reason': this.#reasons.name(key.reason) };
       if (location !== undefined) attributes['skoop.drop.location'] = location;
       const transport = transportName(key.proto);
