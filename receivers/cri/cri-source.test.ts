@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, beforeEach, describe, test } from 'node:test';
+import { create, toBinary } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
 import fc from 'fast-check';
 import { systemClock } from '../../pipeline/clock.ts';
@@ -10,6 +11,7 @@ import { CriSource } from './cri-source.ts';
 import { GrpcError } from './grpc-channel.ts';
 import type { NamespaceDoor } from './pod-source.ts';
 import { ContainerState, NamespaceMode, PodSandboxState } from './proto/runtime_pb.ts';
+import { TaskExitSchema } from './proto/task_pb.ts';
 
 const hostInode = 4026531840;
 
@@ -306,12 +308,40 @@ describe('events', () => {
     while (runtime.subscribers < 2) await new Promise((r) => setImmediate(r));
     runtime.emit('/tasks/start');
     runtime.emit('/tasks/exit');
-    runtime.emit('/tasks/delete');
-    assert.deepEqual([...(await one.until((v) => v.length === 3))], ['/tasks/start', '/tasks/exit', '/tasks/delete']);
+    runtime.emit('/containers/delete');
+    assert.deepEqual(
+      [...(await one.until((v) => v.length === 3))],
+      ['/tasks/start', '/tasks/exit', '/containers/delete'],
+    );
     await two.until((v) => v.length === 3);
     one.subscription.unsubscribe();
     two.subscription.unsubscribe();
     assert.equal(runtime.calls['GetContainerEvents'], undefined);
+  });
+
+  test('the exec probes of the kubelet do not wake', async () => {
+    const { runtime, source } = await start();
+    const wake = record(source.wake$);
+    while (runtime.subscribers < 1) await new Promise((r) => setImmediate(r));
+    const exit = (containerId: string, id: string) =>
+      runtime.emit('/tasks/exit', {
+        typeUrl: 'containerd.events.TaskExit',
+        value: toBinary(TaskExitSchema, create(TaskExitSchema, { containerId, id })),
+      });
+    for (let i = 0; i < 23; i++) {
+      runtime.emit('/tasks/exec-added');
+      runtime.emit('/tasks/exec-started');
+      exit('c1', `probe-${i}`);
+    }
+    exit('c1', 'c1');
+    runtime.emit('/tasks/exit', { typeUrl: 'containerd.events.TaskExit', value: Uint8Array.of(0x0a, 0xff) });
+    await wake.until((v) => v.length === 2);
+    wake.subscription.unsubscribe();
+    assert.deepEqual(
+      wake.values,
+      ['/tasks/exit', '/tasks/exit'],
+      'the container’s own end, and one that cannot be read',
+    );
   });
 
   test('CRI’s own events are asked for only when configured', async () => {

@@ -3,6 +3,7 @@ import {
   concat,
   defer,
   EMPTY,
+  filter,
   map,
   merge,
   type Observable,
@@ -16,6 +17,7 @@ import {
 import type { ContainerEntity, PodEntity } from '../../pipeline/batch.ts';
 import type { ComponentContext } from '../../pipeline/component.ts';
 import type { CriConfig } from './config.ts';
+import { eventFilters, isChange } from './containerd-events.ts';
 import { GrpcChannel, GrpcError } from './grpc-channel.ts';
 import type { ContainerExit, NamespaceDoor, PodSource } from './pod-source.ts';
 import { Events } from './proto/events_pb.ts';
@@ -221,8 +223,9 @@ export class CriSource implements PodSource {
 
   #wakeUps(): Observable<string> {
     const { containerd_events: containerd, cri_events: cri } = this.#options.config.wake_up;
-    const filters = ['namespace==k8s.io'];
+    const filters = [...eventFilters];
     const ofContainerd$ = defer(() => this.#channel.stream(Events.method.subscribe, { filters })).pipe(
+      filter(isChange),
       map((envelope) => envelope.topic),
     );
     const ofCri$ = defer(() => this.#channel.stream(getContainerEvents, {})).pipe(map(() => 'cri'));

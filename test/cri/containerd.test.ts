@@ -19,6 +19,7 @@ import { systemClock } from '../../pipeline/clock.ts';
 import { type Recording, record, testContext } from '../../pipeline/testing.ts';
 import netns from '../../processors/netns/index.ts';
 import { config } from '../../receivers/cri/config.ts';
+import { CriSource } from '../../receivers/cri/cri-source.ts';
 import { createReceiver } from '../../receivers/cri/receiver.ts';
 import { type Bed, startBed } from '../bed/bed.ts';
 import { waitFor } from '../bed/command.ts';
@@ -164,6 +165,36 @@ describe('pods of a real containerd', { skip: lacking === undefined ? false : `$
     );
     await bed.removePod(pod);
     await waitFor('the end', () => named('paused') === undefined);
+  });
+
+  test('commands that are run in a container, as probes are, cause no list; the end of a container does', async () => {
+    const pod = await bed.runPod({ name: 'probed' });
+    await waitFor('the pod', () => named('probed')?.containers[0]?.state === 'running');
+    const settings = config.parse({ endpoint: bed.node.path(bed.containerd.socket) });
+    const door = { ofPid: () => undefined, ofPath: () => undefined, ofPodUid: () => undefined, host: () => undefined };
+    const source = new CriSource({ socketPath: settings.endpoint ?? '', config: settings, context, door });
+    const wake = record(source.wake$);
+    // Subscribed once something arrives: a container of another pod, made until it does.
+    const ready = await bed.runPod({ name: 'ready' });
+    await waitFor('the first event', async () => {
+      if (wake.values.length > 0) return true;
+      await bed.containerd.cri.call('StopContainer', { containerId: ready.containers[0]! });
+      return false;
+    });
+    await bed.removePod(ready);
+    await waitFor('the end of the other pod', () => named('ready') === undefined);
+    const before = wake.values.length;
+    for (let i = 0; i < 7; i++) assert.equal((await pod.exec(['true'])).code, 0);
+    await bed.containerd.cri.call('StopContainer', { containerId: pod.containers[0]! });
+    await wake.until((v) => v.length > before);
+    wake.subscription.unsubscribe();
+    source.close();
+    assert.deepEqual(wake.values.slice(before), ['/tasks/exit']);
+    await waitFor('the event of its end', () =>
+      records().some(
+        (r) => r.eventName === 'skoop.container.exited' && r.resource.attributes['k8s.pod.name'] === 'probed',
+      ),
+    );
   });
 
   test('containerd restarts: nothing is lost, nothing is invented, and new pods are seen again', async () => {

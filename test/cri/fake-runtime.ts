@@ -112,9 +112,10 @@ export class FakeRuntime {
   }
 
   /** Sends an event to every subscriber. */
-  emit(topic: string): void {
+  emit(topic: string, event?: { readonly typeUrl: string; readonly value: Uint8Array }): void {
     const { output } = Events.method.subscribe;
-    for (const stream of this.#streams) stream.write(create(output, { namespace: 'k8s.io', topic }));
+    const message = create(output, { namespace: 'k8s.io', topic, ...(event !== undefined && { event }) });
+    for (const stream of this.#streams) stream.write(message);
   }
 
   get subscribers(): number {

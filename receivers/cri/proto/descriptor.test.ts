@@ -11,6 +11,7 @@ import {
 } from '@bufbuild/protobuf/wkt';
 import { file_events } from './events_pb.ts';
 import { file_runtime } from './runtime_pb.ts';
+import { file_task } from './task_pb.ts';
 
 /** Go programs carry each .proto they know as a gzipped FileDescriptorProto: what the runtime really speaks. */
 const binary = '/usr/bin/containerd';
@@ -97,7 +98,9 @@ function compare(
 describe('the protocol written here is the one that containerd speaks', {
   skip: !existsSync(binary) && `no ${binary}`,
 }, () => {
-  const files = existsSync(binary) ? embedded(['runtime.v1', 'containerd.services.events.v1']) : [];
+  const files = existsSync(binary)
+    ? embedded(['runtime.v1', 'containerd.services.events.v1', 'containerd.events'])
+    : [];
   const of = (file: DescFile) =>
     compare(
       file.proto,
@@ -111,7 +114,8 @@ describe('the protocol written here is the one that containerd speaks', {
   });
 
   test('containerd.services.events.v1', () => {
-    assert.deepEqual(of(file_events), { fields: 3, differences: [] });
+    assert.deepEqual(of(file_events), { fields: 4, differences: [] });
+    assert.deepEqual(of(file_task), { fields: 2, differences: [] });
   });
 
   test('a wrong number is found', () => {
