@@ -12,8 +12,10 @@ export const components: ComponentRegistry = {
     procfs: () => import('./receivers/procfs/index.ts'),
   },
   processors: {
+    batch: () => import('./processors/batch/index.ts'),
     filter: () => import('./processors/filter/index.ts'),
     limit_series: () => import('./processors/limit_series/index.ts'),
+    memory_limiter: () => import('./processors/memory_limiter/index.ts'),
     netns: () => import('./processors/netns/index.ts'),
     pod: () => import('./processors/pod/index.ts'),
     symbolize: () => import('./processors/symbolize/index.ts'),
@@ -21,6 +23,7 @@ export const components: ComponentRegistry = {
   exporters: {
     debug: () => import('./exporters/debug/index.ts'),
     file: () => import('./exporters/file/index.ts'),
+    loki: () => import('./exporters/loki/index.ts'),
     otlp: () => import('./exporters/otlp/index.ts'),
     prometheus: () => import('./exporters/prometheus/index.ts'),
   },

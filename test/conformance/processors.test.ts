@@ -3,12 +3,21 @@ import { test } from 'node:test';
 import { Subject } from 'rxjs';
 import { type Batch, itemCount } from '../../pipeline/batch.ts';
 import { AbsentError } from '../../pipeline/errors.ts';
-import { record, testContext } from '../../pipeline/testing.ts';
+import { type Recording, record, type TestContext, testContext } from '../../pipeline/testing.ts';
 import { processors, testConfig } from './components-under-test.ts';
 import { handles, settledHandles } from './handles.ts';
 import { copyOf, sampleBatches, sampleEvents, sampleMetrics } from './samples.ts';
 
 /** What is true of every processor. */
+
+/** Waits for the end of the output: some processors have I/O of their own to finish. */
+async function ended(context: TestContext, output: Recording): Promise<void> {
+  const limit = performance.now() + 10_000;
+  while (output.ended === 'no' && performance.now() < limit) {
+    await context.clock.run(100);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
 
 for (const { name, folder, declaration: d } of processors) {
   const start = () => {
@@ -29,7 +38,7 @@ for (const { name, folder, declaration: d } of processors) {
     }
     await context.clock.run(600_000);
     input$.complete();
-    await context.clock.run(0);
+    await ended(context, output);
     assert.equal(output.ended, 'completed', String(output.error));
     assert.deepEqual(copyOf(batches), before);
     const received = 2 * batches.reduce((n, b) => n + itemCount(b), 0);
@@ -50,6 +59,7 @@ for (const { name, folder, declaration: d } of processors) {
     for (const batch of sampleBatches()) input$.next(batch);
     await context.clock.run(600_000);
     input$.complete();
+    await ended(context, output);
     const metrics = new Set([...Object.keys(sampleMetrics), ...(d.metrics ?? []).map((m) => m.name)]);
     const events = new Set([...Object.keys(sampleEvents), ...(d.events ?? []).map((e) => e.name)]);
     for (const batch of output.values) {
