@@ -7,7 +7,7 @@ import { softnetMetrics } from './metrics-net.ts';
 import { tcpTable } from './metrics-tcp.ts';
 import { tcpextTable } from './metrics-tcpext.ts';
 import { MibFile, MibTarget, Snmp6File } from './mib.ts';
-import { matcher } from './netdev.ts';
+import { InterfaceCounters, matcher, NetdevFile } from './netdev.ts';
 import { OwnerState, Owners } from './owners.ts';
 import { podDirectory, processGroups } from './pods.ts';
 import { parseOpenFilesLimit, parseParentPid } from './process-files.ts';
@@ -162,6 +162,38 @@ describe('beginnings', () => {
 });
 
 describe('interfaces', () => {
+  const header = 'Inter-|   Receive |  Transmit\n face |bytes packets|bytes packets\n';
+
+  it('go on counting when they are made anew, each for itself', () => {
+    const file = new NetdevFile(all, 8, none);
+    const counters = new InterfaceCounters();
+    const read = (...lines: string[]) => {
+      const found = file.parse(Buffer.from(`${header}${lines.map((l) => `${l}\n`).join('')}`), all, counters);
+      file.endRound();
+      return found;
+    };
+    const first = read('eth0: 100 10 200 20', 'wg0: 7 1 5 1');
+    assert.deepEqual([...(first?.values ?? [])], [100, 10, 200, 20, 7, 1, 5, 1]);
+    const second = read('eth0: 101 11 200 20', 'wg0: 2 1 3 1');
+    assert.deepEqual([...(second?.values ?? [])], [101, 11, 200, 20, 9, 1, 8, 1]);
+    assert.equal(second?.schema, first?.schema);
+    const gone = read('eth0: 102 11 200 20');
+    assert.deepEqual([...(gone?.values ?? [])], [102, 11, 200, 20]);
+    assert.deepEqual([...(read('eth0: 102 11 200 20', 'wg0: 1 0 0 0')?.values ?? [])], [102, 11, 200, 20, 10, 1, 8, 1]);
+  });
+
+  it('at most as many as are allowed; names that come and go are forgotten', () => {
+    let tooMany = 0;
+    const file = new NetdevFile(all, 2, () => tooMany++);
+    const counters = new InterfaceCounters();
+    const read = (...names: string[]) =>
+      file.parse(Buffer.from(`${header}${names.map((n) => `${n}: 1 1 1 1\n`).join('')}`), all, counters);
+    assert.equal(read('a', 'b', 'c')?.values.length, 8);
+    assert.equal(tooMany, 1);
+    for (let i = 0; i < 600; i++) assert.equal(read(`veth${i}`)?.values[0], 1);
+    assert.equal(read()?.values, undefined);
+  });
+
   it('patterns: * is anything, the rest is itself', () => {
     const test = matcher(['veth*', 'eth0.100', '*-host']);
     assert.deepEqual(['veth1', 'veth', 'eth0.100', 'eth0x100', 'p-host', 'aveth1'].map(test), [

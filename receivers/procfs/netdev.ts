@@ -34,13 +34,42 @@ const columns: Readonly<Record<string, Column>> = {
 const COLON = 0x3a;
 const SPACE = 0x20;
 
-/** What one interface showed. */
-export type VisitInterface = (name: string, schema: Schema, values: Float64Array) => void;
-
 /** Says whether an interface is wanted. */
 export type InterfaceFilter = (name: string) => boolean;
 
-/** Parser of net/dev with the series it makes. Keep one: it remembers the header and the interfaces' schemas. */
+/** Interfaces that are gone and may come back: beyond so many, they are forgotten. */
+const maxRemembered = 256;
+
+/**
+ * The interfaces of one namespace over the rounds. The kernel's counters begin anew when an interface is made anew under its old name; here they go on
+ * from where they were, so that one interface does not make a new beginning for the others.
+ */
+export class InterfaceCounters {
+  readonly #known = new Map<string, { raw: Float64Array; base: Float64Array | undefined; round: number }>();
+  #round = 0;
+
+  /** Takes the kernel's numbers. @returns what has been counted under this name since it was first seen. */
+  carry(name: string, raw: Float64Array): Float64Array {
+    const known = this.#known.get(name);
+    let base = known?.base;
+    known?.raw.forEach((before, i) => {
+      if ((raw[i] as number) >= before) return;
+      base ??= new Float64Array(raw.length);
+      base[i] = (base[i] as number) + before;
+    });
+    this.#known.set(name, { raw, base, round: this.#round });
+    return base === undefined ? raw : raw.map((v, i) => v + (base?.[i] as number));
+  }
+
+  endRound(): void {
+    if (this.#known.size > maxRemembered) {
+      for (const [name, { round }] of this.#known) if (round !== this.#round) this.#known.delete(name);
+    }
+    this.#round++;
+  }
+}
+
+/** Parser of net/dev with the series it makes. Keep one: it remembers the header, and the schema of each set of interfaces. */
 export class NetdevFile {
   readonly #enabled: Enabled;
   readonly #reject: Reject;
@@ -59,26 +88,41 @@ export class NetdevFile {
     this.#reject = reject;
   }
 
-  /** Forgets schemas of interfaces that were not seen since the last call: names of veths never come back. */
+  /** Forgets schemas of sets that were not seen since the last call: names of veths never come back. */
   endRound(): void {
     this.#schemasBefore = this.#schemas;
     this.#schemas = new Map();
   }
 
-  parse(text: Buffer, filter: InterfaceFilter, visit: VisitInterface): void {
+  /** Undefined when there is no interface that is wanted, or no file worth the name. */
+  parse(
+    text: Buffer,
+    filter: InterfaceFilter,
+    counters: InterfaceCounters,
+  ): { schema: Schema; values: Float64Array } | undefined {
     let line = 0;
     let usable = false;
-    const seen = new Set<string>();
+    const found = new Map<string, Float64Array>();
     eachLine(text, this.#reject, (at, end) => {
       line++;
       if (line === 1) return;
       if (line === 2) usable = this.#readHeader(text, at, end);
       else if (usable) {
-        const wrong = this.#interface(text, at, end, filter, seen, visit);
+        const wrong = this.#interface(text, at, end, filter, found);
         if (wrong) this.#reject(wrong);
       }
     });
     if (!usable) this.#reject('bad_line');
+    const width = this.#wanted.length;
+    if (found.size === 0 || width === 0) return undefined;
+    const values = new Float64Array(found.size * width);
+    let offset = 0;
+    for (const [name, raw] of found) {
+      values.set(counters.carry(name, raw), offset);
+      offset += width;
+    }
+    counters.endRound();
+    return { schema: this.#schema([...found.keys()]), values };
   }
 
   /** @returns why the line was not used. */
@@ -87,8 +131,7 @@ export class NetdevFile {
     at: number,
     end: number,
     filter: InterfaceFilter,
-    seen: Set<string>,
-    visit: VisitInterface,
+    found: Map<string, Float64Array>,
   ): RejectReason | undefined {
     const colon = text.lastIndexOf(COLON, end - 1);
     let start = at;
@@ -99,33 +142,35 @@ export class NetdevFile {
     const numbers = this.#numbers;
     const count = parseNumbers(text, colon + 1, end, numbers);
     if (count !== this.#slots.length) return count < 0 ? 'bad_number' : 'columns';
-    if (seen.has(name)) return 'duplicate';
-    if (seen.size >= this.#maxInterfaces) return 'too_many';
-    seen.add(name);
-    const schema = this.#schema(name);
-    const values = new Float64Array(schema.slots).fill(Number.NaN);
+    if (found.has(name)) return 'duplicate';
+    if (found.size >= this.#maxInterfaces) return 'too_many';
+    const values = new Float64Array(this.#wanted.length);
     for (let i = 0; i < count; i++) {
       const slot = this.#slots[i] as number;
       if (slot >= 0) values[slot] = numbers[i] as number;
     }
-    visit(name, schema, values);
+    found.set(name, values);
     return undefined;
   }
 
-  #schema(name: string): Schema {
-    let schema = this.#schemas.get(name) ?? this.#schemasBefore.get(name);
+  #schema(names: readonly string[]): Schema {
+    // No interface has a slash in its name (dev_valid_name() in net/core/dev.c).
+    const key = names.join('/');
+    let schema = this.#schemas.get(key) ?? this.#schemasBefore.get(key);
     if (schema === undefined) {
       const series = new SeriesSet();
-      for (const [metric, direction] of this.#wanted) {
-        const attributes: Attributes = {
-          'network.interface.name': name,
-          ...(direction !== undefined && { 'network.io.direction': direction }),
-        };
-        series.add(metric, attributes);
+      for (const name of names) {
+        for (const [metric, direction] of this.#wanted) {
+          const attributes: Attributes = {
+            'network.interface.name': name,
+            ...(direction !== undefined && { 'network.io.direction': direction }),
+          };
+          series.add(metric, attributes);
+        }
       }
       schema = series.schema;
     }
-    this.#schemas.set(name, schema);
+    this.#schemas.set(key, schema);
     return schema;
   }
 

@@ -12,7 +12,7 @@ import { tcpextTable } from './metrics-tcpext.ts';
 import { udpliteTable, udpTable } from './metrics-udp.ts';
 import { MibFile, MibTarget, Snmp6File } from './mib.ts';
 import type { MibTable } from './mib-table.ts';
-import { type InterfaceFilter, matcher, NetdevFile } from './netdev.ts';
+import { InterfaceCounters, type InterfaceFilter, matcher, NetdevFile } from './netdev.ts';
 import type { OwnerState } from './owners.ts';
 import type { ScrapeContext } from './scrape.ts';
 import { SockFiles } from './sock.ts';
@@ -47,6 +47,7 @@ export class NetnsFiles {
   readonly #netstat: MibFile | undefined;
   readonly #snmp6: Snmp6File | undefined;
   readonly #netdev: NetdevFile | undefined;
+  readonly #counters = new WeakMap<OwnerState, InterfaceCounters>();
   readonly #interfaces: InterfaceFilter;
   readonly #hostInterfaces: InterfaceFilter;
   readonly #sock: SockFiles | undefined;
@@ -137,11 +138,16 @@ export class NetnsFiles {
     const netdev = this.#netdev;
     if (netdev === undefined) return false;
     const filter = info.host ? this.#hostInterfaces : this.#interfaces;
-    return read('dev', (text) =>
-      netdev.parse(text, filter, (name, schema, values) => {
-        emit('netdev', state.snapshot(`netdev ${name}`, schema, values, timeMs));
-      }),
-    );
+    let counters = this.#counters.get(state);
+    if (counters === undefined) {
+      counters = new InterfaceCounters();
+      this.#counters.set(state, counters);
+    }
+    const own = counters;
+    return read('dev', (text) => {
+      const found = netdev.parse(text, filter, own);
+      if (found) emit('netdev', state.snapshot('netdev', found.schema, found.values, timeMs));
+    });
   }
 
   #readMibs(read: Read, state: OwnerState, timeMs: number, emit: Emit): boolean {

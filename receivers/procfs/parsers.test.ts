@@ -12,7 +12,7 @@ import { tcpTable } from './metrics-tcp.ts';
 import { tcpextTable } from './metrics-tcpext.ts';
 import { udpliteTable, udpTable } from './metrics-udp.ts';
 import { MibFile, MibTarget, Snmp6File } from './mib.ts';
-import { NetdevFile } from './netdev.ts';
+import { InterfaceCounters, NetdevFile } from './netdev.ts';
 import {
   parseIo,
   parseKeyed,
@@ -67,9 +67,8 @@ const parsers: Readonly<Record<string, Parser>> = {
     captures: [capture('dev')],
     parse(text) {
       const { rejected, reject } = rejects();
-      const values: number[] = [];
-      new NetdevFile(all, 100, reject).parse(text, all, (_name, _schema, v) => values.push(...v));
-      return { values, rejected };
+      const found = new NetdevFile(all, 100, reject).parse(text, all, new InterfaceCounters());
+      return { values: [...(found?.values ?? [])], rejected };
     },
   },
   'net/sockstat': {
