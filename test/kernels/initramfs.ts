@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import {
   chmodSync,
   copyFileSync,
@@ -20,7 +21,8 @@ const applets = ['sh', 'mount', 'mkdir', 'insmod', 'switch_root', 'echo', 'cat',
 
 /**
  * Mounts this machine's root and the working copy read-only over 9p with a tmpfs over each, so that the guest has every
- * program of the host and changes nothing of it; then goes on in guest-init.sh.
+ * program of the host and changes nothing of it; then goes on in guest-init.sh. The sources come from a copy that stands still:
+ * a file that is edited on the host while the guest reads it comes out torn.
  */
 const init = `#!/bin/sh
 export PATH=/bin
@@ -30,14 +32,18 @@ for m in /modules/*; do insmod $m || echo "insmod $m failed"; done
 for w in $(cat /proc/cmdline); do
   case $w in skl.repo=*) repo=\${w#skl.repo=};; esac
 done
-layered() { # TAG MOUNTPOINT
-  mkdir -p /lower/$1 /upper/$1 $2
-  mount -t 9p -o trans=virtio,version=9p2000.L,ro,msize=512000,cache=loose $1 /lower/$1 || return 1
+share() { # TAG
+  mkdir -p /lower/$1
+  mount -t 9p -o trans=virtio,version=9p2000.L,ro,msize=512000,cache=loose $1 /lower/$1
+}
+layered() { # NAME LOWER MOUNTPOINT
+  mkdir -p /upper/$1 $3
   mount -t tmpfs -o size=40% tmpfs /upper/$1
   mkdir /upper/$1/changes /upper/$1/work
-  mount -t overlay -o lowerdir=/lower/$1,upperdir=/upper/$1/changes,workdir=/upper/$1/work overlay $2
+  mount -t overlay -o lowerdir=$2,upperdir=/upper/$1/changes,workdir=/upper/$1/work overlay $3
 }
-layered root /new && layered repo /new$repo || { echo 'skl: cannot mount the shared root'; poweroff -f; }
+share root && share repo && share sources &&
+  layered root /lower/root /new && layered repo /lower/sources:/lower/repo /new$repo || { echo 'skl: cannot mount the shared root'; poweroff -f; }
 mount -t proc proc /new/proc
 mount -t sysfs sysfs /new/sys
 mount -t devtmpfs dev /new/dev
@@ -59,7 +65,8 @@ async function moduleFiles(kernel: Kernel): Promise<string[]> {
 
 /** Writes the initramfs of a kernel beside it, once; about 2 MB. Returns its path. */
 export async function initramfs(kernel: Kernel): Promise<string> {
-  const out = join(kernel.directory, 'initramfs.gz');
+  const key = createHash('sha256').update(init).digest('hex').slice(0, 12);
+  const out = join(kernel.directory, `initramfs-${key}.gz`);
   if (existsSync(out)) return out;
   const work = mkdtempSync(join(tmpdir(), 'skl-initramfs-'));
   try {

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import {
   appendFileSync,
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -10,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { initramfs } from './initramfs.ts';
 import type { Kernel } from './kernel.ts';
 
@@ -49,6 +50,17 @@ function freshOutput(kernel: Kernel): string {
   return out;
 }
 
+/** Folders of the working copy that are large and stand still while tests run, or are of no use to a guest. */
+const notCopied = /^(node_modules|\.node|\.git|\.cache|dist|\.output\/(?!bpf(\/|$)).*)$/;
+
+/** A copy of the sources and of the built BPF objects. */
+function copySources(directory: string): void {
+  cpSync(repository, directory, {
+    recursive: true,
+    filter: (path) => !notCopied.test(relative(repository, path)),
+  });
+}
+
 /** One 9p share. @param path of the host, read-only unless `writable`. */
 function share(tag: string, path: string, writable = false): string[] {
   // multidevs=remap: a root that spans devices would otherwise give equal inode numbers to different files.
@@ -79,7 +91,11 @@ export async function runInKernel(
   const quoted = Object.entries(env).map(([key, value]) => `export ${key}='${value.replaceAll("'", `'\\''`)}'\n`);
   writeFileSync(join(out, 'environment'), quoted.join(''));
 
-  const root = mkdtempSync(join(tmpdir(), 'skl-root-'));
+  const work = mkdtempSync(join(tmpdir(), 'skl-guest-'));
+  const root = join(work, 'root');
+  const sources = join(work, 'sources');
+  mkdirSync(root);
+  copySources(sources);
   const modules = join(kernel.directory, 'lib/modules');
   const append = ['console=ttyS0', 'quiet', 'panic=-1', 'mitigations=off', 'tsc=unstable'];
   append.push(`skl.repo=${repository}`, `skl.modules=${modules}`);
@@ -89,13 +105,22 @@ export async function runInKernel(
     ...['-kernel', kernel.image, '-initrd', await initramfs(kernel), '-append', append.join(' ')],
     ...share('root', root),
     ...share('repo', repository),
+    ...share('sources', sources),
     ...share('out', out, true),
   ];
-  // Only the root file system itself is shared, by a bind that leaves /proc, /sys and other mounts out; the mount lives
-  // in a namespace of its own and ends with the machine.
-  const script = 'mount --bind / "$0" && exec qemu-system-x86_64 "$@"';
-  const unshare = ['--mount', '--propagation', 'private', '--kill-child', '--fork', 'sh', '-c', script, root, ...argv];
-  const child = spawn('unshare', unshare, { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  // Only the root file system itself is shared, by a bind that leaves /proc, /sys and other mounts out; the mount lives in a
+  // namespace of its own and ends with the machine. The machine is switched off by the end of standard input: it cannot
+  // outlive a test process that is killed.
+  const script = `
+mount --bind / "$0" || exit 1
+exec 3<&0
+qemu-system-x86_64 "$@" < /dev/null &
+machine=$!
+{ cat <&3; kill -KILL $machine; } > /dev/null 2>&1 &
+wait $machine
+kill $! 2> /dev/null`;
+  const unshare = ['--mount', '--propagation', 'private', 'sh', '-c', script, root, ...argv];
+  const child = spawn('unshare', unshare, { stdio: ['pipe', 'pipe', 'pipe'] });
   let consoleText = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => {
@@ -104,16 +129,13 @@ export async function runInKernel(
     });
   }
   let late = false;
-  const off = () => process.kill(-child.pid!, 'SIGKILL');
   const timer = setTimeout(() => {
     late = true;
-    off();
+    child.stdin.end();
   }, timeoutS * 1000);
-  process.once('exit', off);
   await new Promise((done) => child.once('close', done));
   clearTimeout(timer);
-  process.removeListener('exit', off);
-  rmSync(root, { recursive: true, force: true });
+  rmSync(work, { recursive: true, force: true });
 
   const text = (file: string) => (existsSync(join(out, file)) ? readFileSync(join(out, file), 'utf8') : undefined);
   const exit = text('exit');
