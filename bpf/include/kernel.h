@@ -254,7 +254,31 @@ struct iphdr {
 	__be32 daddr;
 };
 
+struct nsproxy {
+	struct net *net_ns;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
+struct gendisk {
+	char disk_name[32];
+};
+
+struct request_queue {
+	struct gendisk *disk; /* since v5.15, d152c682f03c ("block: add an explicit ->disk backpointer to the request_queue") */
+};
+
+struct request {
+	struct request_queue *q;
+	unsigned int cmd_flags;
+	unsigned int __data_len;
+};
+
 struct task_struct {
+	struct nsproxy *nsproxy;
+	struct css_set *cgroups;
 	int pid;
 	int tgid;
 	char comm[16];

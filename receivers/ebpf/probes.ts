@@ -1,3 +1,4 @@
+import biolatency from './biolatency.ts';
 import listen from './listen.ts';
 import netiftxlat from './netiftxlat.ts';
 import packetloss from './packetloss.ts';
@@ -20,4 +21,5 @@ export const probes: readonly ProbeDefinition[] = [
   tcprtt,
   softirq,
   netiftxlat,
+  biolatency,
 ];

@@ -26,6 +26,20 @@ static __always_inline bool skl_owner_of_dev(struct skl_owner *o, const struct n
 	return dev && skl_owner_of_net(o, BPF_CORE_READ(dev, nd_net.net));
 }
 
+/* A task that is about to end has no namespaces any more. */
+static __always_inline bool skl_owner_of_task(struct skl_owner *o, const struct task_struct *task)
+{
+	struct nsproxy *ns = BPF_CORE_READ(task, nsproxy);
+
+	return ns && skl_owner_of_net(o, BPF_CORE_READ(ns, net_ns));
+}
+
+/* cgroup v2 id of a task. */
+static __always_inline __u64 skl_cgroup_of_task(const struct task_struct *task)
+{
+	return BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+}
+
 /* The device of the route, without its "no reference" bit: all that is left of an skb inside TCP on old kernels. */
 static __always_inline struct net_device *skl_dst_dev(const struct sk_buff *skb)
 {
