@@ -14,6 +14,9 @@ import { probes } from '../../receivers/ebpf/probes.ts';
 
 let serial = 0;
 
+/** How much slower than usual this machine is (an emulated one): deadlines are longer, nothing else changes. */
+const timeScale = Number(process.env['SKOOPLINE_TIME_SCALE'] ?? 1);
+
 /** A network namespace that is removed by `using`. Its name is unique to this process. */
 export class Netns implements Disposable {
   readonly name = `skl${process.pid}n${serial++}`;
@@ -150,7 +153,7 @@ export class ProbeSession implements Disposable {
 }
 
 /** Waits for a condition, looking every 2 ms; throws after `ms`. */
-export async function until(condition: () => boolean, ms = 20_000): Promise<void> {
+export async function until(condition: () => boolean, ms = 20_000 * timeScale): Promise<void> {
   const end = performance.now() + ms;
   while (!condition()) {
     if (performance.now() > end) throw new Error(`Waited ${ms} ms in vain for: ${condition}`);
