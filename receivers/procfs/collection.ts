@@ -96,7 +96,8 @@ export class Collection {
   async round(slices: Slices, emit: (batch: Batch) => void): Promise<void> {
     const age = Math.min(freshMs, this.#config.collection_interval / 2);
     const found = await this.#stage('inventory', async () => this.#inventory.fresh(age));
-    if (found === undefined || slices.stopped) return;
+    if (slices.stopped) throw new Stopped();
+    if (found === undefined) return;
     const entities = this.#entities(found);
     if (entities) emit(entities);
     const { clock } = this.#context;
