@@ -197,8 +197,7 @@ export class KernelSymbols {
   }
 
   async #read(): Promise<SymbolTable> {
-    const modules =
-      this.#root.tryReadText(this.#root.proc('modules'))?.replace(/ \d+ (?=[^\n]* (?:Live|Loading))/g, ' ') ?? '';
+    const modules = loadedModules(this.#root.tryReadText(this.#root.proc('modules')) ?? '');
     if (modules === this.#modules) return this.#table;
     const builder = new SymbolTableBuilder();
     const file = await open(this.#root.proc('kallsyms'), 'r');
@@ -230,6 +229,17 @@ export class KernelSymbols {
     if (digits.length !== 16 || Number.isNaN(high) || Number.isNaN(low)) return undefined;
     return this.#table.lookup(high, low);
   }
+}
+
+/** What tells that modules came, went or moved: name, size and address of each, without use counts and users. */
+function loadedModules(text: string): string {
+  return text
+    .split('\n')
+    .map((line) => {
+      const [name, size, , , , address] = line.split(' ');
+      return `${name} ${size} ${address}`;
+    })
+    .join('\n');
 }
 
 const shared = new WeakMap<ProcRoot, KernelSymbols>();
