@@ -7,6 +7,8 @@ import type { Slices } from './slices.ts';
 
 /** Links read between two looks at the clock; one takes about a microsecond. */
 const stride = 64;
+/** Directories with more entries than this are listed by a pool thread the next time: it takes milliseconds. */
+const many = 2000;
 
 /** Open file descriptors of a group of processes. Threads share them with their process: only processes are counted. */
 export class FdScraper {
@@ -15,6 +17,8 @@ export class FdScraper {
   readonly #open: number;
   readonly #sockets: number;
   readonly #utilization: number;
+  /** Processes with many descriptors, as last seen. */
+  readonly #large = new Set<number>();
 
   constructor(context: ScrapeContext) {
     this.#context = context;
@@ -31,9 +35,8 @@ export class FdScraper {
     let read = 0;
     for (const { pid } of group.processes) {
       if (slices.due()) await slices.turn();
-      const { root } = this.#context;
-      const directory = root.proc(pid, 'fd');
-      const names = this.#context.permitted('fd', () => root.list(directory));
+      const directory = this.#context.root.proc(pid, 'fd');
+      const names = await this.#list(pid, directory);
       // Kernel threads, zombies and processes that just ended have none.
       if (names === undefined || names.length === 0) continue;
       read++;
@@ -47,6 +50,18 @@ export class FdScraper {
     if (this.#sockets >= 0) values[this.#sockets] = sockets;
     if (this.#utilization >= 0) values[this.#utilization] = utilization;
     return values;
+  }
+
+  async #list(pid: number, directory: string): Promise<readonly string[] | undefined> {
+    const { root, permitted } = this.#context;
+    if (!this.#large.delete(pid)) {
+      const names = permitted('fd', () => root.list(directory));
+      if (names !== undefined && names.length > many) this.#large.add(pid);
+      return names;
+    }
+    const names = await root.listAsync(directory);
+    if (names.length > many) this.#large.add(pid);
+    return names;
   }
 
   async #countSockets(directory: string, names: readonly string[], slices: Slices): Promise<number> {
