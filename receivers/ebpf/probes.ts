@@ -4,11 +4,13 @@ import netiftxlat from './netiftxlat.ts';
 import packetloss from './packetloss.ts';
 import type { ProbeDefinition } from './probe.ts';
 import softirq from './softirq.ts';
+import tasklatency from './tasklatency.ts';
 import tcpconnect from './tcpconnect.ts';
 import tcpreset from './tcpreset.ts';
 import tcpretrans from './tcpretrans.ts';
 import tcprtt from './tcprtt.ts';
 import udp from './udp.ts';
+import virtcmdlatency from './virtcmdlatency.ts';
 
 /** All probes, in the order they are loaded and shown. Adding one = its file, and a line here. */
 export const probes: readonly ProbeDefinition[] = [
@@ -22,4 +24,6 @@ export const probes: readonly ProbeDefinition[] = [
   softirq,
   netiftxlat,
   biolatency,
+  tasklatency,
+  virtcmdlatency,
 ];
