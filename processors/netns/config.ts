@@ -4,7 +4,7 @@ import { duration } from '../../pipeline/fields.ts';
 export const config = z.strictObject({
   tombstone: duration('60s').describe('How long a gone pod keeps its name for events that come late.'),
   wait: duration('2s').describe(
-    'How long events of a namespace that nobody has named yet are held back; 0s = not at all.',
+    'How long events and collections with a namespace that nobody has named yet are held back; 0s = not at all.',
   ),
   max_waiting: z
     .number()

@@ -123,6 +123,7 @@ describe('namespaces without a pod', () => {
       firstSeenMs: 0,
     });
     t.metric({ netns: 77 });
+    t.clock.advance(2000);
     assert.deepEqual(t.lastMetrics()?.snapshots[0]?.resource.attributes, {
       'skoop.netns.inode': 77,
       'skoop.netns.name': 'lab',
@@ -136,8 +137,56 @@ describe('namespaces without a pod', () => {
   test('they can be dropped, counted; the batch stays complete', () => {
     const t = start({ unknown_netns: 'drop' });
     t.metric({ netns: 77 });
+    t.clock.advance(2000);
     assert.equal(t.lastMetrics()?.snapshots.length, 0);
     assert.deepEqual(t.telemetry.dropCalls, [{ reason: 'unknown_netns', n: 1, signal: 'metrics' }]);
+  });
+});
+
+describe('collections that come before the name', () => {
+  test('they wait as a whole and go on with the first list that names what is new in them', () => {
+    const t = start();
+    t.know(pod('old', 10));
+    t.metricOf({ netns: 10 }, { netns: 11 });
+    assert.deepEqual(t.measured(), []);
+    t.clock.advance(150);
+    t.know(pod('old', 10), pod('new', 11));
+    assert.deepEqual(t.measured(), ['old', 'new']);
+    assert.equal(t.clock.pending, 0);
+  });
+
+  test('a namespace that gets no name delays one collection, once', () => {
+    const t = start();
+    t.metric({ netns: 77 });
+    t.clock.advance(1999);
+    assert.deepEqual(t.measured(), []);
+    t.clock.advance(1);
+    assert.deepEqual(t.measured(), ['netns:77']);
+    t.metric({ netns: 77 });
+    assert.deepEqual(t.measured(), ['netns:77', 'netns:77']);
+  });
+
+  test('a source’s collections stay in order, and those of others do not wait', () => {
+    const t = start();
+    t.metric({ netns: 77 }, t.clock.nowMs(), 1, 'a');
+    t.metric(undefined, t.clock.nowMs(), 2, 'b');
+    t.clock.advance(500);
+    t.metric({ netns: 77 }, t.clock.nowMs(), 3, 'a');
+    t.clock.advance(2000);
+    const values = t.out.values.flatMap((b) => (b.kind === 'metrics' ? b.snapshots.map((s) => s.values[0]) : []));
+    assert.deepEqual(values, [2, 1, 3]);
+  });
+
+  test('at the end of the stream they go on; at a stop they are counted as dropped', () => {
+    const t = start();
+    t.metric({ netns: 77 });
+    t.input$.complete();
+    assert.deepEqual(t.measured(), ['netns:77']);
+    const u = start();
+    u.metricOf({ netns: 77 }, { netns: 78 }, undefined);
+    u.out.subscription.unsubscribe();
+    assert.deepEqual(u.telemetry.dropCalls, [{ reason: 'stopped', n: 3, signal: 'metrics' }]);
+    assert.equal(u.clock.pending, 0);
   });
 });
 

@@ -15,6 +15,7 @@ import {
 import type { ComponentContext, Processor } from '../../pipeline/component.ts';
 import type { NetnsConfig } from './config.ts';
 import { IdentityTable } from './identity.ts';
+import { MetricsHold } from './metrics-hold.ts';
 import { RecentMap } from './recent-map.ts';
 import type { NodeFacts } from './resources.ts';
 import { WaitingRoom } from './waiting-room.ts';
@@ -71,6 +72,7 @@ class Stage {
   readonly #emit: (batch: Batch) => void;
   readonly #table: IdentityTable;
   readonly #room: WaitingRoom;
+  readonly #hold: MetricsHold;
   /** Owner key → monotonic ms at which it was first seen without a name. */
   readonly #unnamedSince = new RecentMap<string, number>(maxUnnamed);
 
@@ -86,13 +88,14 @@ class Stage {
     this.#unnamedCounter = unnamedCounter;
     this.#emit = emit;
     this.#table = new IdentityTable(facts, config.tombstone);
-    this.#room = new WaitingRoom({
+    const waiting = {
       waitMs: config.wait,
-      max: config.max_waiting,
       scheduler: context.clock.scheduler,
       monotonicMs: () => context.clock.monotonicMs(),
       onDeadline: () => this.flush(false),
-    });
+    };
+    this.#room = new WaitingRoom({ ...waiting, max: config.max_waiting });
+    this.#hold = new MetricsHold(waiting);
   }
 
   get waiting(): number {
@@ -100,13 +103,14 @@ class Stage {
   }
 
   take(batch: Batch): void {
-    if (batch.kind === 'metrics') this.#emit(this.#metrics(batch));
+    if (batch.kind === 'metrics') this.#metrics(batch);
     else if (batch.kind === 'logs') this.#logs(batch);
     else this.#entities(batch);
   }
 
-  /** Lets go of the events that have a name now, whose time is over, or (at the end) all. */
+  /** Lets go of what has a name now, what has waited long enough, or (at the end) all. */
   flush(all: boolean): void {
+    for (const batch of this.#hold.take((b) => !this.#mustWait(b), all)) this.#emit(this.#stamped(batch));
     const batches = this.#room.release((record, expired) => {
       const resource = this.#table.resourceOf(record.owner, timeMsOf(record));
       if (resource !== undefined) return Object.freeze({ ...record, resource });
@@ -118,20 +122,28 @@ class Stage {
   close(): void {
     const left = this.#room.close();
     if (left > 0) this.#context.telemetry.dropped('stopped', left, 'logs');
+    const points = this.#hold.close();
+    if (points > 0) this.#context.telemetry.dropped('stopped', points, 'metrics');
   }
 
   #entities(batch: EntitiesBatch): void {
     this.#table.apply(batch);
-    this.#forgetDeadNamespaces(batch);
+    this.#forgetUnnamed(batch);
     // Entities first: the processors after this one need them for the events that follow.
     this.#emit(batch);
-    if (this.#room.size > 0) this.flush(false);
+    this.flush(false);
   }
 
-  /** An inode that is gone may come back as another namespace, whose events deserve to wait again. */
-  #forgetDeadNamespaces(batch: EntitiesBatch): void {
+  /**
+   * An inode that is gone may come back as another namespace, and one that was named may lose its name: what comes then deserves to wait
+   * again.
+   */
+  #forgetUnnamed(batch: EntitiesBatch): void {
     const alive = new Set<number>();
-    for (const entity of batch.entities) if (entity.kind === 'netns') alive.add(entity.netns);
+    for (const entity of batch.entities) {
+      if (entity.kind === 'netns') alive.add(entity.netns);
+      else if (entity.netns !== undefined) this.#unnamedSince.delete(ownerKey({ netns: entity.netns }));
+    }
     if (alive.size === 0) return;
     for (const key of [...this.#unnamedSince.keys()]) {
       const netns = Number.parseInt(key, 10);
@@ -139,26 +151,47 @@ class Stage {
     }
   }
 
-  #metrics(batch: MetricsBatch): MetricsBatch {
+  /** A collection with a namespace that is new here waits a moment: its series would come and go under another name. */
+  #metrics(batch: MetricsBatch): void {
+    const before = this.#hold.takeOf(batch.source);
+    if (before !== undefined) this.#emit(this.#stamped(before));
+    const names = this.#namesOf(batch);
+    if (this.#mustWait(batch, names)) this.#hold.add(batch);
+    else this.#emit(this.#stamped(batch, names));
+  }
+
+  /** What each snapshot is named; undefined where nobody has named its owner. */
+  #namesOf(batch: MetricsBatch): readonly (Resource | undefined)[] {
+    return batch.snapshots.map((s) =>
+      s.resource === noResource ? this.#table.resourceOf(s.owner, s.timeMs) : s.resource,
+    );
+  }
+
+  #mustWait(batch: MetricsBatch, names = this.#namesOf(batch)): boolean {
+    let must = false;
+    for (const [i, name] of names.entries()) {
+      // Every one is looked at, so that the time of each begins.
+      if (name === undefined && this.#mayWait(batch.snapshots[i]!.owner ?? {})) must = true;
+    }
+    return must;
+  }
+
+  #stamped(batch: MetricsBatch, names = this.#namesOf(batch)): MetricsBatch {
     const snapshots: Snapshot[] = [];
     let dropped = 0;
-    for (const snapshot of batch.snapshots) {
-      if (snapshot.resource !== noResource) {
-        snapshots.push(snapshot);
-        continue;
-      }
-      const resource = this.#resourceOfSnapshot(snapshot);
-      if (resource !== undefined) snapshots.push(Object.freeze({ ...snapshot, resource }));
+    for (const [i, name] of names.entries()) {
+      const snapshot = batch.snapshots[i]!;
+      const resource = name ?? this.#unnamedOf(snapshot);
+      if (resource === snapshot.resource) snapshots.push(snapshot);
+      else if (resource !== undefined) snapshots.push(Object.freeze({ ...snapshot, resource }));
       else dropped += itemCount({ ...batch, snapshots: [snapshot] });
     }
     if (dropped > 0) this.#context.telemetry.dropped('unknown_netns', dropped, 'metrics');
     return Object.freeze({ ...batch, snapshots: Object.freeze(snapshots) });
   }
 
-  #resourceOfSnapshot({ owner, timeMs }: Snapshot): Resource | undefined {
-    const resource = this.#table.resourceOf(owner, timeMs);
-    if (resource !== undefined || owner === undefined) return resource;
-    return this.#config.unknown_netns === 'emit' ? this.#table.unnamed(owner) : undefined;
+  #unnamedOf({ owner }: Snapshot): Resource | undefined {
+    return this.#config.unknown_netns === 'emit' ? this.#table.unnamed(owner ?? {}) : undefined;
   }
 
   #logs(batch: LogsBatch): void {
@@ -181,10 +214,10 @@ class Stage {
     return this.#room.admit(record, batch) ? undefined : this.#withoutName(record, owner, 'no_room');
   }
 
-  /** An owner's events wait while it is new here. What has no name after that time is taken to have none. */
+  /** An owner's data waits while it is new here. What has no name after that time is taken to have none. */
   #mayWait(owner: Owner): boolean {
     if (this.#config.wait === 0) return false;
-    const key = `${owner.netns}/${owner.podUid}/${owner.containerId}`;
+    const key = ownerKey(owner);
     const now = this.#context.clock.monotonicMs();
     const since = this.#unnamedSince.get(key);
     if (since === undefined) this.#unnamedSince.set(key, now);
@@ -195,6 +228,10 @@ class Stage {
     this.#unnamedCounter.add(1, { reason });
     return Object.freeze({ ...record, resource: this.#table.unnamed(owner) });
   }
+}
+
+function ownerKey({ netns, podUid, containerId }: Owner): string {
+  return `${netns}/${podUid}/${containerId}`;
 }
 
 function timeMsOf(record: LogRecord): number {

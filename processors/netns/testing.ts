@@ -76,13 +76,10 @@ export function start(settings: object = {}) {
     log: (owner: Owner | undefined, body = 'event', timeMs = nowMs(), source = 'ebpf') =>
       push(logs([logRecord(owner, body, timeMs)], source)),
     logAll: (records: LogRecord[]) => push(logs(records)),
-    metric: (owner: Owner | undefined, timeMs = nowMs(), value = 23) =>
-      push({
-        kind: 'metrics',
-        source: 'procfs/test',
-        scope,
-        snapshots: [{ owner, resource: noResource, startTimeMs: 0, timeMs, schema, values: Float64Array.of(value) }],
-      }),
+    metric: (owner: Owner | undefined, timeMs = nowMs(), value = 23, source = 'procfs/test') =>
+      push(metrics([owner], timeMs, value, source)),
+    /** One collection of several owners. */
+    metricOf: (...owners: (Owner | undefined)[]) => push(metrics(owners, nowMs(), 23, 'procfs/test')),
     /** Records that came out, as `name body`. */
     said: () =>
       out.values.flatMap((b) =>
@@ -93,6 +90,18 @@ export function start(settings: object = {}) {
       out.values.flatMap((b) => (b.kind === 'metrics' ? b.snapshots.map((s) => nameOf(s.resource.attributes)) : [])),
     lastMetrics: () => out.values.filter((b): b is MetricsBatch => b.kind === 'metrics').at(-1),
   };
+}
+
+function metrics(owners: readonly (Owner | undefined)[], timeMs: number, value: number, source: string): MetricsBatch {
+  const snapshots = owners.map((owner) => ({
+    owner,
+    resource: noResource,
+    startTimeMs: 0,
+    timeMs,
+    schema,
+    values: Float64Array.of(value),
+  }));
+  return { kind: 'metrics', source, scope, snapshots };
 }
 
 export function logRecord(owner: Owner | undefined, body: string, timeMs: number): LogRecord {

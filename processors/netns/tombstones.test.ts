@@ -15,8 +15,8 @@ describe('the dead', () => {
     t.log({ podUid: 'uid-web-0' }, 'by uid', before);
     t.metric({ netns: 11 });
     assert.deepEqual(t.said(), ['web-0 late', 'web-0 by uid']);
-    assert.deepEqual(t.measured(), ['netns:11']);
     t.clock.advance(2000);
+    assert.deepEqual(t.measured(), ['netns:11']);
     t.know();
     t.log({ netns: 11 }, 'too late', before);
     t.clock.advance(2000);
@@ -31,10 +31,22 @@ describe('the dead', () => {
     t.clock.advance(100);
     t.log({ netns: 11 }, 'of the new one');
     t.metric({ netns: 11 });
-    assert.deepEqual(t.said(), []);
-    assert.deepEqual(t.measured(), ['netns:11']);
+    assert.deepEqual([...t.said(), ...t.measured()], []);
     t.know(pod('new', 11, { createdAtMs: t.clock.nowMs() }));
-    assert.deepEqual(t.said(), ['new of the new one']);
+    assert.deepEqual([...t.said(), ...t.measured()], ['new of the new one', 'new']);
+  });
+
+  test('an inode that had no name, then one, then none, may wait again', () => {
+    const t = start();
+    t.log({ netns: 11 }, 'of nobody');
+    t.clock.advance(5000);
+    t.know(pod('a', 11, { createdAtMs: t.clock.nowMs() }));
+    t.clock.advance(5000);
+    t.know();
+    t.clock.advance(100);
+    t.log({ netns: 11 }, 'of b');
+    t.know(pod('b', 11, { createdAtMs: t.clock.nowMs() }));
+    assert.deepEqual(t.said(), ['netns:11 of nobody', 'b of b']);
   });
 
   test('both in one list change: each event gets who had the inode when it happened', () => {

@@ -49,6 +49,7 @@ export class WaitingRoom {
    * @param name gives the record to send on, or undefined to let it wait on; `expired` is true when it cannot.
    */
   release(name: (record: LogRecord, expired: boolean) => LogRecord | undefined, all = false): readonly LogsBatch[] {
+    if (this.#guests.length === 0) return [];
     const now = this.#options.monotonicMs();
     const staying: Guest[] = [];
     const batches: { source: string; scope: Scope; records: LogRecord[] }[] = [];
