@@ -73,7 +73,7 @@ const tcpInfo = z.strictObject({
     .int()
     .positive()
     .default(100_000)
-    .describe('Connections remembered from one round to the next, all namespaces together (40 bytes each).'),
+    .describe('Connections remembered from one round to the next, all namespaces together (about 100 bytes each).'),
   worst_peers: worstPeers.prefault({}),
 });
 
