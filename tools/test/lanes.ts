@@ -111,7 +111,7 @@ const all: readonly Lane[] = [
   },
   {
     name: 'netlink',
-    files: ['test/netlink/**/*.test.ts'],
+    files: ['test/netlink/**/*.test.ts', 'test/netns/**/*.test.ts'],
     concurrency: 1,
     testTimeoutS: 120,
     timeoutS: 240,
@@ -148,8 +148,8 @@ const all: readonly Lane[] = [
     name: 'interop',
     files: ['test/interop/**/*.test.ts'],
     concurrency: 1,
-    testTimeoutS: 480,
-    timeoutS: 600,
+    testTimeoutS: 700,
+    timeoutS: 720,
     missing: () =>
       first(
         root,
@@ -163,8 +163,8 @@ const all: readonly Lane[] = [
     name: 'faults',
     files: ['test/faults/**/*.test.ts'],
     concurrency: 1,
-    testTimeoutS: process.env['SOAK'] ? 3600 : 420,
-    timeoutS: process.env['SOAK'] ? 7200 : 480,
+    testTimeoutS: process.env['SOAK'] ? 3600 : 400,
+    timeoutS: process.env['SOAK'] ? 7200 : 420,
     missing: root,
     phase: 2,
     track: 'b',
@@ -172,8 +172,9 @@ const all: readonly Lane[] = [
   {
     name: 'kernels',
     files: ['test/kernels/**/*.test.ts'],
-    concurrency: 1,
-    testTimeoutS: 480,
+    // One machine a kernel, side by side.
+    concurrency: 2,
+    testTimeoutS: 640,
     timeoutS: 660,
     missing: () =>
       first(

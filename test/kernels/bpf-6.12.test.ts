@@ -1,0 +1,3 @@
+import { bpfLaneOn } from './bpf-lane.ts';
+
+bpfLaneOn('6.12');
