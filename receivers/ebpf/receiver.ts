@@ -39,9 +39,11 @@ class Session {
     this.#scope = Object.freeze({ name: context.id, version: context.version });
   }
 
-  /** Never rejects: what cannot run is told and left out. */
+  /**
+   * Never rejects. What keeps every probe from running ends the stream: AbsentError = this machine cannot, for good; anything else is
+   * tried again by whoever supervises.
+   */
   async start(): Promise<void> {
-    const { telemetry, log } = this.#context;
     try {
       const kernel = await Kernel.probe();
       if (this.#closed) return;
@@ -51,9 +53,8 @@ class Session {
       kernel.forgetTypes();
       if (!this.#closed) this.#watch(this.#ring);
     } catch (error) {
-      if (error instanceof AbsentError) telemetry.absent(this.#context.id, error.message);
-      else telemetry.failed('starting the eBPF probes', error);
-      log.warn(`All eBPF probes are off. ${messageOf(error)}`);
+      this.#context.log.warn(`All eBPF probes are off. ${messageOf(error)}`);
+      this.#out.error(error);
     }
   }
 
@@ -182,13 +183,15 @@ class Session {
     }
   }
 
-  /** Detaches first, then sends what is still in the ring, then frees it. */
+  /** Detaches first, then counts what is still in the ring, since nobody listens any more, then frees it. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
     for (const s of this.#subscriptions.splice(0)) s.unsubscribe();
     this.#pump?.close();
     for (const probe of this.#active.splice(0)) probe?.close();
+    const left = this.#ring?.reader.consume(() => {}, Number.MAX_SAFE_INTEGER) ?? 0;
+    if (left > 0) this.#context.telemetry.dropped('stopped', left, 'logs');
     this.#ring?.close();
   }
 }

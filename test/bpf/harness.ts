@@ -101,13 +101,10 @@ export class ProbeSession implements Disposable {
   static async start(probe: string, config: Record<string, unknown> = {}): Promise<ProbeSession> {
     const session = new ProbeSession(probe, config);
     const { telemetry } = session.context;
-    await until(
-      () =>
-        telemetry.read('ring_backlog') !== undefined ||
-        telemetry.failures.length > 0 ||
-        Object.keys(telemetry.absences).length > 0,
-    );
-    const why = telemetry.failures[0]?.error ?? Object.values(telemetry.absences)[0];
+    const reason = () =>
+      session.recording.error ?? telemetry.failures[0]?.error ?? Object.values(telemetry.absences)[0];
+    await until(() => telemetry.read('ring_backlog') !== undefined || reason() !== undefined);
+    const why = reason();
     if (why !== undefined) {
       session[Symbol.dispose]();
       throw new Error(`Probe ${probe} did not start: ${why instanceof Error ? why.message : String(why)}`);
