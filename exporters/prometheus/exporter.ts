@@ -6,7 +6,7 @@ import { type AdditionalLabel, parseAdditionalLabel } from './additional-labels.
 import type { Config } from './config.ts';
 import { chooseEncoding, chooseFormat, type Encoding, type Format, scrapeTimeoutMs } from './negotiate.ts';
 import { renderProtobuf } from './protobuf.ts';
-import { Rendering } from './rendering.ts';
+import { BufferPool, type Render, Rendering } from './rendering.ts';
 import { ResourceLabels } from './resource-labels.ts';
 import { MetricsServer, send } from './server.ts';
 import { State } from './state.ts';
@@ -25,6 +25,7 @@ export class PrometheusExporter implements Exporter {
   readonly #context: ComponentContext;
   readonly #state: State;
   readonly #server: MetricsServer;
+  readonly #pool = new BufferPool();
   /** Renderings under way, by format and coding: concurrent scrapes of one moment share one. */
   readonly #running = new Map<string, { view: View; rendering: Rendering }>();
   readonly #count: ReturnType<typeof counters>;
@@ -160,11 +161,9 @@ export class PrometheusExporter implements Exporter {
     const running = this.#running.get(key);
     if (running && running.view === view && running.rendering.open) return running.rendering;
     const bounds = this.#config.max_buckets;
-    const rendering = new Rendering(
-      (allocate) =>
-        format === 'protobuf' ? renderProtobuf(view, allocate, bounds) : renderText(view, format, allocate, bounds),
-      encoding,
-    );
+    const render: Render = (allocate) =>
+      format === 'protobuf' ? renderProtobuf(view, allocate, bounds) : renderText(view, format, allocate, bounds);
+    const rendering = new Rendering(render, encoding, this.#pool);
     this.#running.set(key, { view, rendering });
     return rendering;
   }

@@ -17,7 +17,45 @@ function writeOther(buf: Buffer, pos: number, v: number): number {
     const end = writeUint32(buf, pos, high);
     return writeNineDigits(buf, end, v - high * 1e9);
   }
+  if (v < 0) {
+    buf[pos] = 45;
+    return v >= -0xffffffff && v === Math.ceil(v) ? writeUint32(buf, pos + 1, -v) : writeText(buf, pos, v);
+  }
+  if (v >= 1e-6 && v < 0xffffffff) {
+    const end = writeDecimal(buf, pos, v);
+    if (end > 0) return end;
+  }
+  return writeText(buf, pos, v);
+}
+
+function writeText(buf: Buffer, pos: number, v: number): number {
   return pos + buf.write(numberText(v), pos, 'latin1');
+}
+
+/**
+ * A number with up to nine decimals, such as seconds counted in nanoseconds: several times as fast as the general case. A decimal of at
+ * most 15 digits that rounds to `v` is the shortest text of `v`, since no two such decimals round to the same number.
+ *
+ * @returns the position after it, or 0 when `v` has more decimals or digits.
+ */
+function writeDecimal(buf: Buffer, pos: number, v: number): number {
+  let power = 10;
+  for (let decimals = 1; decimals <= 9; decimals++, power *= 10) {
+    const scaled = Math.round(v * power);
+    if (scaled / power !== v) continue;
+    if (scaled >= 1e15) return 0;
+    const whole = Math.floor(v);
+    let rest = scaled - whole * power;
+    const point = writeUint32(buf, pos, whole);
+    buf[point] = 46;
+    for (let at = point + decimals; at > point; at--) {
+      const q = Math.floor(rest / 10);
+      buf[at] = 48 + (rest - q * 10);
+      rest = q;
+    }
+    return point + 1 + decimals;
+  }
+  return 0;
 }
 
 /** NaN and infinities as Prometheus spells them, all else as JavaScript does (shortest text that reads back the same). */

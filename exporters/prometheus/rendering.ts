@@ -7,8 +7,8 @@ import type { Allocate } from './text.ts';
 export type Render = (allocate: Allocate) => Generator<Buffer | null, void>;
 
 /** Chunks kept so that a scrape which begins now can share a rendering that began a moment ago. */
-const shareBytes = 8 * 1024 * 1024;
-const pooledBuffers = 4;
+const shareBytes = 2 * 1024 * 1024;
+const pooledBuffers = 10;
 
 /**
  * One body being made, read by one or more scrapes at their own pace. Chunks are made when the fastest reader needs them, one at a
@@ -25,10 +25,12 @@ export class Rendering {
   #bytes = 0;
   #finished = false;
   #pending: Promise<void> | undefined;
+  /** Why the body cannot be finished: each reader is told, or what it has would pass for the whole. */
+  #broken: { readonly error: unknown } | undefined;
 
-  constructor(render: Render, encoding: Encoding) {
+  constructor(render: Render, encoding: Encoding, pool: BufferPool) {
     // A compressor copies what it is given; plain chunks are out until each reader's socket has taken them.
-    this.#pool = new BufferPool();
+    this.#pool = pool;
     this.#source = encoding === 'identity' ? plain(render, this.#pool) : compressed(render, this.#pool, encoding);
   }
 
@@ -41,6 +43,7 @@ export class Rendering {
   reader(): Reader {
     const reader: Reader = {
       position: 0,
+      sent: 0,
       next: () => this.#next(reader),
       close: () => this.#close(reader),
     };
@@ -49,6 +52,7 @@ export class Rendering {
   }
 
   async #next(reader: Reader): Promise<Buffer | undefined> {
+    reader.sent = reader.position;
     this.#release();
     for (;;) {
       const chunk = this.#chunks[reader.position - this.#dropped];
@@ -56,6 +60,7 @@ export class Rendering {
         reader.position++;
         return chunk;
       }
+      if (this.#broken) throw this.#broken.error;
       if (this.#finished) return undefined;
       this.#pending ??= this.#produce();
       await this.#pending;
@@ -70,16 +75,19 @@ export class Rendering {
         this.#chunks.push(value);
         this.#bytes += value.length;
       }
+    } catch (error) {
+      this.#broken = { error };
+      this.#finished = true;
     } finally {
       this.#pending = undefined;
     }
   }
 
-  /** Gives back what every reader has sent. A reader that asks for its next chunk has sent all before. */
+  /** Gives back what every reader has sent: one that asks for its next chunk has sent all before, the others may be sending still. */
   #release(): void {
     if (this.#bytes <= shareBytes && !this.#finished && this.#readers.size > 0) return;
     let first = Number.POSITIVE_INFINITY;
-    for (const r of this.#readers) first = Math.min(first, r.position);
+    for (const r of this.#readers) first = Math.min(first, r.sent);
     while (this.#dropped < first && this.#chunks.length > 0) {
       this.#pool.give(this.#chunks.shift()!);
       this.#dropped++;
@@ -101,13 +109,15 @@ export class Rendering {
 export interface Reader {
   /** Index of the next chunk. */
   position: number;
+  /** Number of chunks whose bytes the reader no longer needs. */
+  sent: number;
   /** The next chunk, undefined at the end. Calling it says that the chunk before may be reused. */
   next(): Promise<Buffer | undefined>;
   close(): void;
 }
 
-/** A few buffers that go round, so that a scrape of 25 MB does not allocate 25 MB. */
-class BufferPool {
+/** A few buffers that go round, from scrape to scrape too, so that a scrape of 25 MB does not allocate 25 MB. */
+export class BufferPool {
   readonly #free: Buffer[] = [];
   readonly #own = new WeakSet<ArrayBufferLike>();
 

@@ -50,19 +50,15 @@ function toSdk(batch: MetricsBatch): ResourceMetrics {
       (data.dataPoints as unknown[]).push(point(metric.histogram ? explicit(metric, snapshot.values, offset) : first));
     }
   }
-  const metrics = [...byMetric.values()].sort((a, b) =>
-    prometheusName(a.descriptor.name) < prometheusName(b.descriptor.name) ? -1 : 1,
-  );
+  const metrics = [...byMetric]
+    .sort(([a], [b]) => (prometheusFamily(a).name < prometheusFamily(b).name ? -1 : 1))
+    .map(([, data]) => data);
   return { resource: resourceFromAttributes({}), scopeMetrics: [{ scope: { name: 'test' }, metrics }] };
 }
 
 /** Difference 1: the SDK adds no unit to the name, so it is given the name with the unit. */
 function sdkName(metric: MetricDefinition): string {
   return prometheusFamily(metric).name.replace(/_total$/, '');
-}
-
-function prometheusName(name: string): string {
-  return name.replace(/[^a-zA-Z0-9_]/g, '_');
 }
 
 function explicit(metric: MetricDefinition, values: Float64Array, offset: number) {
