@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util';
 import { NetlinkProtocol } from '../host/netlink/message.ts';
 import { DiagExtension, dumpSockets, IPPROTO_TCP, type SocketRecord, stateMask } from '../host/netlink/sock-diag.ts';
 import { NetlinkSocket } from '../host/netlink/socket.ts';
+import { hostRoot } from '../host/proc-root.ts';
 import type { NetnsVisit } from '../receivers/netlink/scraper.ts';
 import { TcpInfoScraper } from '../receivers/netlink/tcp-info.ts';
 import { WorstPeers } from '../receivers/netlink/worst-peers.ts';
@@ -46,7 +47,7 @@ const query = { family: 0, protocol: IPPROTO_TCP, states: stateMask(1, 8, 4), ex
 
 const all = () => true;
 const peers = new WorstPeers({ limit: 3, min_rtt: 100, min_retransmit_ratio: 0.01, min_segments: 20 }, all);
-const scraper = new TcpInfoScraper(1_000_000, 15_000, all, peers);
+const scraper = new TcpInfoScraper(1_000_000, 15_000, all, peers, hostRoot);
 const inode = statSync(netns.path).ino;
 const visit = (): NetnsVisit => ({
   info: { netns: inode, host: false, path: netns.path, pids: [], podUids: [], containerIds: [], firstSeenMs: 0 },

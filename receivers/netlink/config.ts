@@ -36,7 +36,7 @@ const conntrack = z.strictObject({
     .positive()
     .default(50_000)
     .describe('Tables larger than this are not dumped: connections by state are then absent.'),
-  events: conntrackEvents.prefault({}),
+  events: conntrackEvents.prefault({}).describe('An event for each connection.'),
 });
 
 const qdisc = z.strictObject({
@@ -74,7 +74,7 @@ const tcpInfo = z.strictObject({
     .positive()
     .default(100_000)
     .describe('Connections remembered from one round to the next, all namespaces together (about 100 bytes each).'),
-  worst_peers: worstPeers.prefault({}),
+  worst_peers: worstPeers.prefault({}).describe('Which remote ends are named while they are slow or lossy.'),
 });
 
 const neighbour = z.strictObject({

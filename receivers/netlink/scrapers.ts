@@ -48,7 +48,7 @@ export function makeScrapers(
   if (neighbour.enabled) out.push({ name: 'neighbour', scraper: new NeighbourScraper(enabled) });
   if (tcp_info.enabled) {
     const peers = new WorstPeers(tcp_info.worst_peers, enabled);
-    const scraper = new TcpInfoScraper(tcp_info.max_connections, config.collection_interval, enabled, peers);
+    const scraper = new TcpInfoScraper(tcp_info.max_connections, config.collection_interval, enabled, peers, root);
     out.push({ name: 'tcp_info', scraper }, { name: 'tcp_peers', scraper: peers });
   }
   if (rdma.enabled) out.push({ name: 'rdma', scraper: new RdmaScraper(root, enabled) });

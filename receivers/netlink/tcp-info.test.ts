@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { FakeProc } from '../../host/netns/fake-proc.ts';
 import { ConnectionTable, remembered } from './connection-table.ts';
 import { observe } from './histogram.ts';
+import { mayHaveConnections } from './tcp-info.ts';
 
 const layout = { scale: 0, offset: -2, buckets: 4 };
 const histogram = (...values: number[]) => {
@@ -64,4 +67,24 @@ test('the connection table agrees with a map, over rounds', () => {
       },
     ),
   );
+});
+
+test('a namespace is only asked for its sockets when it has connections, or when that cannot be told', () => {
+  const machine = new FakeProc();
+  machine.start(7, { netns: 300 });
+  mkdirSync(machine.root.proc(7, 'net'));
+  const say = (text: string) => {
+    writeFileSync(machine.root.proc(7, 'net/snmp'), text);
+    return mayHaveConnections(machine.root, 7);
+  };
+  const tcp = (established: number) =>
+    `Ip: Forwarding\nIp: 1\nTcp: RtoMin CurrEstab InSegs\nTcp: 200 ${established} 9\nUdp: X\nUdp: 0\n`;
+  assert.equal(mayHaveConnections(machine.root, 7), true);
+  assert.equal(mayHaveConnections(machine.root, undefined), true);
+  assert.equal(say(tcp(0)), false);
+  assert.equal(say(tcp(3)), true);
+  assert.equal(say(tcp(10)), true);
+  assert.equal(say('Tcp: RtoMin\nTcp: 1\n'), true);
+  assert.equal(say('Tcp: CurrEstab'), true);
+  machine.remove();
 });
