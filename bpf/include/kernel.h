@@ -194,6 +194,7 @@ struct inet_connection_sock {
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
 	u32 srtt_us;
+	u32 write_seq;
 	u32 snd_una;
 	u32 snd_nxt;
 	u32 tlp_high_seq;

@@ -3,6 +3,7 @@ import listen from './listen.ts';
 import netiftxlat from './netiftxlat.ts';
 import packetloss from './packetloss.ts';
 import type { ProbeDefinition } from './probe.ts';
+import socketlatency from './socketlatency.ts';
 import softirq from './softirq.ts';
 import tasklatency from './tasklatency.ts';
 import tcpconnect from './tcpconnect.ts';
@@ -26,4 +27,5 @@ export const probes: readonly ProbeDefinition[] = [
   biolatency,
   tasklatency,
   virtcmdlatency,
+  socketlatency,
 ];
