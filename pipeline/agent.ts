@@ -10,7 +10,7 @@ import { deadlineAfter, Engine, type EngineParts } from './engine.ts';
 import { AgentError, messageOf } from './errors.ts';
 import { type AgentPhase, healthPages } from './health.ts';
 import { createQueue } from './queue/index.ts';
-import { configChanges } from './reload.ts';
+import { type ConfigChange, configChanges } from './reload.ts';
 import { type Served, serve } from './serve.ts';
 import { States } from './states.ts';
 import type { Cell } from './telemetry/cells.ts';
@@ -153,7 +153,7 @@ export class Agent {
     await this.telemetry.stop();
   }
 
-  async #reload(change: { readonly text: string } | { readonly error: unknown }): Promise<void> {
+  async #reload(change: ConfigChange): Promise<void> {
     const { log } = this.#options;
     if (this.#phase !== 'running') return;
     try {
@@ -168,14 +168,14 @@ export class Agent {
       this.#reloads.hash = hashNumber(config.hash);
       this.#reloadCount.success.value++;
       log.info({ replaced, kept }, 'The new config runs.');
-      this.#results$.next(true);
+      if (change.asked) this.#results$.next(true);
     } catch (error) {
       await this.#serveOwn(this.#config).catch((e) => log.error({ error: messageOf(e) }, 'Own endpoints are off.'));
       const problems = error instanceof ConfigError ? { problems: error.problems.map(problemText) } : {};
       log.error({ error: messageOf(error), ...problems }, 'The new config is not taken; what ran before runs on.');
       this.#reloads.success = 0;
       this.#reloadCount.failure.value++;
-      this.#results$.next(false);
+      if (change.asked) this.#results$.next(false);
     }
   }
 

@@ -13,6 +13,9 @@ const settleMs = 250;
 /** Events get lost (network file systems, watch limits): look at the file this often all the same. */
 const pollMs = 30_000;
 
+/** The file was looked at: what it says now, or why it could not be read. */
+export type ConfigChange = { readonly asked: boolean } & ({ readonly text: string } | { readonly error: unknown });
+
 /** Text of the config file each time it differs from the last one seen, `first` being what runs now. Errors of reading are emitted too. */
 export function configChanges(options: {
   readonly file: string;
@@ -20,9 +23,7 @@ export function configChanges(options: {
   readonly scheduler: SchedulerLike;
   /** Asked for by the user (SIGHUP): emits even when the text is the same. */
   readonly asked$: Observable<unknown>;
-}): Observable<
-  { readonly text: string; readonly asked: boolean } | { readonly error: unknown; readonly asked: boolean }
-> {
+}): Observable<ConfigChange> {
   const { file, scheduler } = options;
   return new Observable((subscriber) => {
     let last: string | Error = options.first;

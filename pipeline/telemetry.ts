@@ -1,15 +1,4 @@
-import { DiagLogLevel, diag, type HrTime, ValueType } from '@opentelemetry/api';
-import { PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
-import { resourceFromAttributes } from '@opentelemetry/resources';
-import {
-  AggregationTemporality,
-  type CollectionResult,
-  DataPointType,
-  MeterProvider,
-  type MetricData,
-  type MetricProducer,
-  MetricReader,
-} from '@opentelemetry/sdk-metrics';
+import { DiagLogLevel, diag } from '@opentelemetry/api';
 import type { Logger } from 'pino';
 import type { Attributes } from './catalogue.ts';
 import type { Clock } from './clock.ts';
@@ -18,9 +7,17 @@ import { messageOf } from './errors.ts';
 import { type Cell, Cells, type GaugeRead, type Reading } from './telemetry/cells.ts';
 import { EngineTelemetry } from './telemetry/component.ts';
 import { observeProcess } from './telemetry/process.ts';
+import type { Sdk } from './telemetry/sdk.ts';
 
 /** What the process tells about itself: nothing, the cheap things, garbage collection and heap too. */
 export type ProcessLevel = 'none' | 'normal' | 'detailed';
+
+export interface TelemetryOptions {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly version: string;
+  readonly node: NodeIdentity;
+}
 
 /**
  * The agent's own metrics. Components and the engine count in plain fields ({@link Cells}); when the metrics are scraped, a
@@ -28,32 +25,14 @@ export type ProcessLevel = 'none' | 'normal' | 'detailed';
  */
 export class AgentTelemetry {
   readonly cells = new Cells();
-  /** For libraries that bring OpenTelemetry instruments of their own. */
-  readonly meters: MeterProvider;
-  readonly #reader: PullReader;
-  readonly #serializer = new PrometheusSerializer('', false, undefined, false, true);
-  readonly #options: { readonly clock: Clock; readonly log: Logger };
+  readonly #options: TelemetryOptions;
+  readonly #startMs: number;
+  #sdk: Promise<Sdk> | undefined;
   #process: { readonly level: ProcessLevel; readonly stop: () => void } | undefined;
 
-  constructor(options: {
-    readonly clock: Clock;
-    readonly log: Logger;
-    readonly version: string;
-    readonly node: NodeIdentity;
-  }) {
+  constructor(options: TelemetryOptions) {
     this.#options = options;
-    const startTime = hrTime(options.clock.nowMs());
-    const read = () =>
-      this.cells.read((name, error) => options.log.warn({ name, error: messageOf(error) }, 'A gauge failed.'));
-    this.#reader = new PullReader({ metricProducers: [producer(read, options.clock, startTime, options.version)] });
-    this.meters = new MeterProvider({
-      readers: [this.#reader],
-      resource: resourceFromAttributes({
-        'service.name': 'skoopline',
-        'service.version': options.version,
-        'k8s.node.name': options.node.name,
-      }),
-    });
+    this.#startMs = options.clock.nowMs();
   }
 
   /** Telemetry of a component. `attributes` tell instances of one id apart: a processor has one in each pipeline. */
@@ -92,7 +71,8 @@ export class AgentTelemetry {
     if (this.#process?.level === level) return;
     this.#process?.stop();
     const { clock } = this.#options;
-    const options = { cells: this.cells, clock, meters: this.meters, detailed: level === 'detailed' };
+    const meters = async () => (await this.#loadSdk()).meters;
+    const options = { cells: this.cells, clock, meters, detailed: level === 'detailed' };
     this.#process = { level, stop: level === 'none' ? () => {} : observeProcess(options) };
   }
 
@@ -103,57 +83,30 @@ export class AgentTelemetry {
 
   /** Prometheus text format 0.0.4. */
   async text(): Promise<string> {
-    const { resourceMetrics, errors } = await this.#reader.collect();
+    const sdk = await this.#loadSdk();
+    const { text, errors } = await sdk.text();
     for (const error of errors) this.#options.log.warn({ error: messageOf(error) }, 'Own metrics are incomplete.');
-    return `${this.#serializer.serialize(resourceMetrics).trimEnd()}\n`;
+    return text;
   }
 
   async stop(): Promise<void> {
     this.observeProcess('none');
-    await this.meters.shutdown();
+    await (await this.#sdk)?.meters.shutdown();
   }
-}
 
-class PullReader extends MetricReader {
-  protected async onForceFlush(): Promise<void> {}
-  protected async onShutdown(): Promise<void> {}
+  /** Loaded when the metrics are first looked at: it is 16 MB that an agent nobody scrapes need not hold. */
+  #loadSdk(): Promise<Sdk> {
+    const { clock, log, version, node } = this.#options;
+    const read = () => this.cells.read((name, error) => log.warn({ name, error: messageOf(error) }, 'A gauge failed.'));
+    this.#sdk ??= import('./telemetry/sdk.ts').then(({ makeSdk }) =>
+      makeSdk({ read, clock, startMs: this.#startMs, version, node: node.name }),
+    );
+    return this.#sdk;
+  }
 }
 
 function ownerKey(kind: ComponentKind, id: string, attributes: Attributes): string {
   return `${kind} ${id} ${JSON.stringify(attributes)}`;
-}
-
-function producer(read: () => Reading[], clock: Clock, startTime: HrTime, version: string): MetricProducer {
-  const scope = { name: 'skoopline', version };
-  const resource = resourceFromAttributes({});
-  return {
-    collect: async (): Promise<CollectionResult> => {
-      const endTime = hrTime(clock.nowMs());
-      const metrics = read().map((r) => metricData(r, startTime, endTime));
-      return { resourceMetrics: { resource, scopeMetrics: [{ scope, metrics }] }, errors: [] };
-    },
-  };
-}
-
-function metricData(reading: Reading, startTime: HrTime, endTime: HrTime): MetricData {
-  const { name, unit, description, kind } = reading;
-  const shared = {
-    descriptor: { name, unit, description, valueType: ValueType.DOUBLE },
-    aggregationTemporality: AggregationTemporality.CUMULATIVE,
-    dataPoints: reading.points.map(({ value, attributes }) => ({
-      startTime,
-      endTime,
-      attributes: { ...attributes } as never,
-      value,
-    })),
-  };
-  return kind === 'counter'
-    ? { ...shared, dataPointType: DataPointType.SUM, isMonotonic: true }
-    : { ...shared, dataPointType: DataPointType.GAUGE };
-}
-
-function hrTime(ms: number): HrTime {
-  return [Math.floor(ms / 1000), Math.round((ms % 1000) * 1e6)];
 }
 
 /** Sends what OpenTelemetry's own libraries have to say to the agent's log; without it they are silent. */

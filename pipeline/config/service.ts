@@ -30,7 +30,9 @@ export const serviceSchema = z.strictObject({
           level: z
             .enum(['none', 'normal', 'detailed'])
             .default('normal')
-            .describe('none: no endpoint; detailed: event loop, memory and garbage collection too.'),
+            .describe(
+              'none: no endpoint; detailed: garbage collection and heap too, and the event loop sampled 25 times as often.',
+            ),
         })
         .prefault({})
         .describe("The agent's own metrics."),
