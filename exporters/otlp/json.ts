@@ -1,5 +1,6 @@
-import type { LogsBatch, MetricsBatch, Snapshot } from '../../pipeline/batch.ts';
+import type { LogRecord, LogsBatch, MetricsBatch, Snapshot } from '../../pipeline/batch.ts';
 import { itemCount } from '../../pipeline/batch.ts';
+import type { Attributes, AttributeValue } from '../../pipeline/catalogue.ts';
 import type { EncodedRequest } from './encode-logs.ts';
 
 /**
@@ -41,15 +42,31 @@ function* halving<T>(
   yield* halving(units.slice(middle), serialize, maxBytes, before + middle);
 }
 
-async function logsSerializer(batch: LogsBatch): Promise<Serialize<LogsBatch['records'][number]>> {
+async function logsSerializer(batch: LogsBatch): Promise<Serialize<LogRecord>> {
   const [{ JsonLogsSerializer }, { toReadableLogRecords }] = await Promise.all([
     import('@opentelemetry/otlp-transformer'),
     import('../../pipeline/otel.ts'),
   ]);
   return (records) => ({
-    bytes: JsonLogsSerializer.serializeRequest(toReadableLogRecords({ ...batch, records })) ?? new Uint8Array(),
+    bytes:
+      JsonLogsSerializer.serializeRequest(toReadableLogRecords({ ...batch, records: records.map(printable) })) ??
+      new Uint8Array(),
     items: records.length,
   });
+}
+
+/** The record with numbers that the serializer would print as no JSON number or no int64 (1e300, infinity) as strings. */
+function printable(record: LogRecord): LogRecord {
+  const bad = Object.entries(record.attributes).filter(([, v]) => isUnprintable(v));
+  if (bad.length === 0) return record;
+  const attributes: Attributes = { ...record.attributes, ...Object.fromEntries(bad.map(([k, v]) => [k, String(v)])) };
+  return { ...record, attributes };
+}
+
+function isUnprintable(value: AttributeValue): boolean {
+  return (
+    typeof value === 'number' && (!Number.isFinite(value) || (Number.isInteger(value) && !Number.isSafeInteger(value)))
+  );
 }
 
 async function metricsSerializer(batch: MetricsBatch): Promise<Serialize<Snapshot>> {

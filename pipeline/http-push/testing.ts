@@ -25,10 +25,15 @@ export interface Reply {
   readonly hang?: boolean;
   /** Wait this long, ms. */
   readonly delayMs?: number;
+  /** Called when the whole answer was handed to the system. */
+  readonly sent?: () => void;
 }
 
 export class Backend {
   readonly received: Received[] = [];
+  /** False = `received` stays empty, for tests of many requests. */
+  keep = true;
+  #requests = 0;
   /** Decides each answer; 200 with an empty body when it returns nothing. */
   reply: (request: Received, n: number) => Reply | undefined = () => undefined;
   readonly #server: ReturnType<typeof createServer>;
@@ -88,8 +93,8 @@ export class Backend {
       body: decompress(Buffer.concat(chunks), req.headers['content-encoding']),
       port: req.socket.remotePort ?? 0,
     };
-    this.received.push(request);
-    const reply = this.reply(request, this.received.length) ?? {};
+    if (this.keep) this.received.push(request);
+    const reply = this.reply(request, ++this.#requests) ?? {};
     if (reply.hang) return;
     if (reply.delayMs) await new Promise((resolve) => setTimeout(resolve, reply.delayMs));
     answer(req, res, reply);
@@ -108,7 +113,7 @@ function answer(req: IncomingMessage, res: ServerResponse, reply: Reply): void {
     return;
   }
   res.writeHead(reply.status ?? 200, { 'content-length': body.length, ...reply.headers });
-  res.end(body);
+  res.end(body, reply.sent);
 }
 
 function decompress(body: Buffer, encoding: string | undefined): Buffer {

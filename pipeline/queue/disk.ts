@@ -4,7 +4,7 @@ import type { Batch } from '../batch.ts';
 import type { Clock } from '../clock.ts';
 import { Checkpointer } from './checkpointer.ts';
 import { decodeBatch, encodeBatch } from './codec.ts';
-import { isCorrupt, isFull, moveAside, QueueFile, type Row } from './queue-file.ts';
+import { deleteFile, isCorrupt, isFull, moveAside, QueueFile, type Row } from './queue-file.ts';
 import { type Entry, newEntry, type Store, type StoreEvents, type StoreLoss, type Weighed } from './store.ts';
 
 /** Changes are written together after this time, or when there are this many bytes of them: fewer transactions, none of them long. */
@@ -13,11 +13,11 @@ const groupBytes = 1024 * 1024;
 /** While the file cannot be written, batches wait in memory up to this; it is tried again after `retryMs`. */
 const memoryBytes = 8 * 1024 * 1024;
 const retryMs = 1000;
-/** Batches kept decoded while they wait, so that a healthy backend costs no reading; by their size on disk. */
-const cacheBytes = 4 * 1024 * 1024;
+/** Batches kept decoded while they wait, so that a healthy backend costs no reading; by their size on disk, a fifth of that in memory. */
+const cacheBytes = 1024 * 1024;
 /** Size of the log at which it is moved into the database, and at which the writer itself ends it. */
-const logBytes = 4 * 1024 * 1024;
-const logLimitBytes = 64 * 1024 * 1024;
+const logBytes = 2 * 1024 * 1024;
+const logLimitBytes = 16 * 1024 * 1024;
 /** What a row and its index take besides the payload. */
 const rowBytes = 64;
 /** Times the oldest batches make room before new ones wait in memory instead. */
@@ -202,12 +202,13 @@ export class DiskStore implements Store {
   #commit(): void {
     this.#cancel();
     try {
-      const file = this.#file ?? this.#openFile();
-      for (let evictions = 0; this.#pending; evictions++) {
+      for (let evictions = 0; !this.#file || this.#pending; evictions++) {
+        const file = this.#file ?? this.#openFile();
         try {
-          this.#writeAll(file);
+          if (this.#pending) this.#writeAll(file);
         } catch (error) {
-          if (!isFull(error) || evictions >= maxEvictions || !this.#evict(file)) throw error;
+          if (!isFull(error) || evictions >= maxEvictions) throw error;
+          if (!this.#evict(file) && !this.#startAnew()) throw error;
         }
       }
       this.#succeeded();
@@ -275,7 +276,7 @@ export class DiskStore implements Store {
     }
   }
 
-  /** The disk is full: gives up the oldest batches for the new ones. False when there are none to give up. */
+  /** The disk is full: gives up the oldest batches for the new ones, and the reserve for the log. False when there was nothing to give up. */
   #evict(file: QueueFile): boolean {
     const wanted = Math.max(this.#writeBytes, groupBytes / 4);
     const victims: Entry[] = [];
@@ -286,7 +287,7 @@ export class DiskStore implements Store {
       victims.push(entry);
       bytes += entry.bytes;
     }
-    file.release();
+    const released = file.release();
     const ids = victims.map((entry) => this.#states.get(entry)!.row!);
     try {
       file.transaction(() => {
@@ -300,7 +301,25 @@ export class DiskStore implements Store {
       this.#removes.push(...ids);
     }
     this.#lose(victims, 'disk_full');
-    return victims.length > 0;
+    return released || victims.length > 0;
+  }
+
+  /**
+   * The log could not be moved into the file for want of room, and so neither shrinks: when nothing in them is wanted any more, both are
+   * deleted. False when something is.
+   */
+  #startAnew(): boolean {
+    for (const { row } of this.#states.values()) if (row !== undefined) return false;
+    this.#closeFile();
+    deleteFile(this.#path);
+    this.#forgetRows();
+    return true;
+  }
+
+  #forgetRows(): void {
+    this.#removes = [];
+    this.#moves = [];
+    this.#tries.clear();
   }
 
   #lose(entries: readonly Entry[], reason: StoreLoss): void {
@@ -363,9 +382,7 @@ export class DiskStore implements Store {
     } catch (cause) {
       this.#events?.failed('queue file', cause);
     }
-    this.#removes = [];
-    this.#moves = [];
-    this.#tries.clear();
+    this.#forgetRows();
     const gone: Entry[] = [];
     for (const [entry, state] of this.#states) {
       delete state.row;

@@ -24,7 +24,7 @@ export interface FileOptions {
 /** Format of the tables, in PRAGMA user_version. */
 const formatVersion = 1;
 /** Room that is given up when the disk is full, so that deleting, which writes to the log first, is possible then. */
-const reserveBytes = 1024 * 1024;
+const reserveBytes = 2 * 1024 * 1024;
 /** An empty file larger than this is made anew at start; a file does not shrink by itself. */
 const staleBytes = 8 * 1024 * 1024;
 
@@ -141,9 +141,12 @@ export class QueueFile {
     }
   }
 
-  release(): void {
+  /** True when there was any. */
+  release(): boolean {
+    const had = this.#reserved;
     rmSync(`${this.path}.reserve`, { force: true });
     this.#reserved = false;
+    return had;
   }
 
   close(): void {
@@ -216,7 +219,12 @@ function removeStale(sqlite: Sqlite, path: string): void {
   } finally {
     db.close();
   }
-  if (rows === 0) for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix, { force: true });
+  if (rows === 0) deleteFile(path);
+}
+
+/** Deletes a closed file with its log. */
+export function deleteFile(path: string): void {
+  for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix, { force: true });
 }
 
 /** Moves a file that cannot be read out of the way, in place of an earlier one. Returns its new path. */

@@ -1,0 +1,69 @@
+/**
+ * The child process of the conservation tests: an agent reduced to a generator, a delivery queue on disk and the OTLP exporter. It offers
+ * numbered records and says on standard output, in lines, what it has done; `acked A B` is written when the queue has said that A … B−1
+ * survive this process.
+ */
+import { writeSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import otlp from '../../exporters/otlp/index.ts';
+import { systemClock } from '../../pipeline/clock.ts';
+import type { ExporterDeclaration } from '../../pipeline/component.ts';
+import { createQueue } from '../../pipeline/queue/index.ts';
+import { numberedLogs } from '../../pipeline/queue/testing.ts';
+import { testContext } from '../../pipeline/testing.ts';
+
+const { values: args } = parseArgs({
+  options: {
+    endpoint: { type: 'string' },
+    directory: { type: 'string' },
+    from: { type: 'string' },
+    to: { type: 'string' },
+    drain: { type: 'boolean', default: false },
+  },
+});
+const say = (line: string) => writeSync(1, `${line}\n`);
+
+const sending_queue = { storage: 'disk', directory: args.directory };
+const retry_on_failure = { initial_interval: '20ms', max_interval: '200ms' };
+const section = { endpoint: args.endpoint, timeout: '500ms', compression: 'none', sending_queue, retry_on_failure };
+const declaration: ExporterDeclaration = otlp;
+const config = declaration.config.parse(section);
+const context = { ...testContext({ id: 'otlp' }), clock: systemClock };
+const exporter = declaration.create(config, context);
+const queue = createQueue({ exporter, config: declaration.queue!(config), context });
+
+let ending = false;
+async function end(): Promise<void> {
+  if (ending) return;
+  ending = true;
+  await queue.stop(AbortSignal.timeout(5000));
+  await exporter.stop?.(AbortSignal.timeout(1000));
+  say(`accounts ${JSON.stringify(queue.accounts())}`);
+  process.exit(0);
+}
+process.on('SIGTERM', () => void end());
+
+await exporter.start?.();
+await queue.start();
+say(`started ${queue.accounts().recovered}`);
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+const to = Number(args.to);
+for (let n = Number(args.from); n < to && !ending; ) {
+  const count = Math.min(1 + Math.floor(Math.random() * 400), to - n);
+  say(`offered ${n} ${n + count}`);
+  queue.offer(numberedLogs(n, count));
+  // Mostly the queue's own rhythm decides; what it has written by then is asked for now and again.
+  if (Math.random() < 0.5) {
+    await queue.flush();
+    say(`acked ${n} ${n + count}`);
+  }
+  n += count;
+  await pause(Math.random() * 4);
+}
+if (!ending) await queue.flush();
+say('done');
+if (args.drain) {
+  while (queue.stats().items > 0) await pause(20);
+  await end();
+}
