@@ -42,6 +42,8 @@ export class Kernel {
   readonly kprobes: boolean;
   /** `none`, `integrity`, `confidentiality`. */
   readonly lockdown: string;
+  /** Why fentry and fexit do not work here, once one was refused; then no other is tried. */
+  trampolinesRefused: string | undefined;
   readonly #root: ProcRoot;
   #types: KernelTypes | undefined;
   readonly #tracepoints = new Map<string, number | undefined>();

@@ -6,6 +6,9 @@ import { AbsentError, AgentError, messageOf } from '../pipeline/errors.ts';
 import type { Kernel } from './kernel.ts';
 import { layoutHash, layoutOf, type ObjectLayout } from './layout.ts';
 
+const EPERM = 1;
+const ENOTSUPP = 524;
+
 /** One way to see what a hook must see: all of `programs` load and attach, or the next choice is tried. */
 export interface HookChoice {
   /** Names of programs of the object; several where one look-out needs several functions watched. */
@@ -151,6 +154,7 @@ function unmetSection(section: string, choice: HookChoice, kernel: Kernel): stri
     }
     case 'fentry':
     case 'fexit':
+      if (kernel.trampolinesRefused !== undefined) return kernel.trampolinesRefused;
       return (choice.targets ?? [target]).some((t) => kernel.hasFunction(t))
         ? undefined
         : `this kernel's types have no function ${(choice.targets ?? [target]).join(' or ')}`;
@@ -189,6 +193,12 @@ class Chooser {
         })
         .find((r) => r !== undefined);
     if (reason !== undefined) this.#ruledOut.set(choice, reason);
+  }
+
+  /** After the kernel taught us something about a kind of program. */
+  judgeAgain(): void {
+    for (const hook of this.#spec.hooks)
+      for (const choice of hook.choices) if (!this.#ruledOut.has(choice)) this.#judge(choice);
   }
 
   ruleOut(choice: HookChoice, reason: string): void {
@@ -351,6 +361,7 @@ class Loader {
       this.#options.debug?.(error.message, error.log);
       const choice = this.#chooser.holderOf(culprit(error.log) ?? '');
       if (!choice) throw error;
+      this.#noteTrampolines(choice, error);
       this.#chooser.ruleOut(
         choice,
         `the kernel refuses it: ${messageOf(error)
@@ -359,6 +370,14 @@ class Loader {
       );
       return false;
     }
+  }
+
+  /** A refusal without a word from the verifier is about the kind of program, not about this one. */
+  #noteTrampolines(choice: HookChoice, error: BpfError): void {
+    const isTrampoline = this.#chooser.sections(choice).every((s) => /^f(entry|exit)\b/.test(s));
+    if (!isTrampoline || (error.errno !== EPERM && error.errno !== ENOTSUPP)) return;
+    this.#kernel.trampolinesRefused = 'this kernel refuses fentry and fexit programs';
+    this.#chooser.judgeAgain();
   }
 
   #attachAll(object: BpfObject, links: BpfLink[]): boolean {

@@ -242,6 +242,29 @@ struct tcp_skb_cb {
 	__u8 sacked;
 };
 
+struct nf_hook_state {
+	u8 hook;
+	u8 pf;
+};
+
+struct nft_pktinfo {
+	struct sk_buff *skb;
+	const struct nf_hook_state *state;
+};
+
+struct nft_table {
+	char *name;
+};
+
+struct nft_chain {
+	struct nft_table *table;
+	char *name;
+};
+
+struct xt_table {
+	const char name[32];
+};
+
 struct iphdr {
 	__u8 ihl_version;
 	__u8 tos;

@@ -25,7 +25,7 @@ export function lastMeaningful(log: string): string | undefined {
     .filter((l) => l !== '');
   const inside = lines.filter(
     (l) =>
-      !/^(processed \d+ insns|-- (BEGIN|END) PROG LOAD LOG|BPF program load failed|failed to load|verification time|stack depth|peak_states)/.test(
+      !/^(processed \d+ insns|-- (BEGIN|END) PROG LOAD LOG|BPF program load failed|failed to load|permission error while running as root|verification time|stack depth|peak_states)/.test(
         l,
       ),
   );

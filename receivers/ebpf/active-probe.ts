@@ -173,7 +173,7 @@ export class ActiveProbe {
 
   /** Detaches and frees. Twice is safe. */
   close(): void {
-    this.loaded.close();
     this.#run.close?.();
+    this.loaded.close();
   }
 }

@@ -17,6 +17,7 @@ import {
 import type { Collection, Series } from './collection.ts';
 import { DropReasons } from './drop-reasons.ts';
 import { hookFromStack, hookName, plainName } from './netfilter.ts';
+import { ChainWatch } from './netfilter-chains.ts';
 import { noiseLocations } from './packetloss-noise.ts';
 import {
   defineProbe,
@@ -48,10 +49,40 @@ const hooks: readonly HookSpec[] = [
       { programs: ['skl_drop_raw'], arguments: 3, note: 'Raw tracepoint: the same, without checked types.' },
     ],
   },
+  {
+    name: 'nftables',
+    purpose: 'table and chain of nftables drops',
+    required: false,
+    choices: [
+      { programs: ['skl_nft_in', 'skl_nft_out'], manual: true },
+      {
+        programs: ['skl_nft_kin', 'skl_nft_kout'],
+        manual: true,
+        note: 'kprobes cost 200 ns more for each chain walked.',
+      },
+    ],
+  },
+  {
+    name: 'iptables',
+    purpose: 'table of iptables drops',
+    required: false,
+    choices: [
+      { programs: ['skl_ipt_in', 'skl_ipt_out'], manual: true },
+      {
+        programs: ['skl_ipt_kin', 'skl_ipt_kout'],
+        manual: true,
+        note: 'kprobes cost 200 ns more for each table walked.',
+      },
+    ],
+  },
 ];
 
 const config = z.strictObject({
   ...probeFields(),
+  netfilter_chains: z
+    .enum(['on_demand', 'always', 'off'])
+    .default('on_demand')
+    .describe('Watch tables and chains to name the one that drops: while there are netfilter drops, always, or never.'),
   enable_stack: z.boolean().default(false).describe('Attach the kernel stack to each event (KubeSkoop: enableStack).'),
 });
 
@@ -141,6 +172,7 @@ class PacketLoss implements ProbeRun {
   readonly #states: ReadonlyMap<number, string>;
   readonly #stack: boolean;
   readonly #series = new Map<string, Series>();
+  readonly #chains: ChainWatch;
   #quietMap: MapReader | undefined;
   #loaded: LoadedProbe | undefined;
 
@@ -149,11 +181,13 @@ class PacketLoss implements ProbeRun {
     this.#reasons = DropReasons.of(context.kernel.types);
     this.#states = tcpStates(context.kernel.types);
     this.#stack = options.enable_stack;
+    this.#chains = new ChainWatch(options.netfilter_chains, context);
     this.load = { knobs: { skl_class_of: this.#reasons.classes(), skl_stack_on: options.enable_stack ? 1 : 0 } };
   }
 
   loaded(loaded: LoadedProbe): void {
     this.#loaded = loaded;
+    this.#chains.loaded(loaded);
     this.#quietMap = new MapReader(loaded.map('skl_quiet'));
   }
 
@@ -210,6 +244,7 @@ class PacketLoss implements ProbeRun {
   #addStack(attributes: MutableAttributes, full: layout.PacketlossStackEvent, reason: string): void {
     const { event, stack } = full;
     if (reason === 'NETFILTER_DROP') {
+      this.#chains.wanted();
       const hook =
         event.nfHook !== 0
           ? hookName(event.nfFamily, event.nfHook - 1)
@@ -221,7 +256,12 @@ class PacketLoss implements ProbeRun {
     if (this.#stack) attributes['skoop.stack'] = stack;
   }
 
+  close(): void {
+    this.#chains.close();
+  }
+
   collect(out: Collection): void {
+    this.#chains.restIfIdle();
     const map = this.#loaded?.map('skl_drops');
     if (map) out.counters(map, layout.sklDropKey, (key) => this.#seriesOf(out, key));
   }
