@@ -128,6 +128,11 @@ export function link({ graph, fresh, gone }: Pick<Plan, 'graph' | 'fresh' | 'gon
     const queues = [...new Set(chains.flatMap((c) => c.sinks))].map((s) => s.pressure$);
     node.connect(chains, queues);
   }
+  const renewed = new Set(fresh.stages.map(({ node }) => node.pipeline));
+  for (const p of graph.config.pipelines) {
+    if (!renewed.has(p.id)) continue;
+    for (const id of p.receivers) graph.sources.get(id)!.node.repeatEntities(graph.chains.get(p.id)!);
+  }
 }
 
 interface Reconfigurable {

@@ -89,6 +89,23 @@ test('a processor is replaced in its pipelines only, and what the old one held g
   balanced(bench);
 });
 
+test('a new processor is told who is who at once, and the others not again', async () => {
+  const bench = await running();
+  const pod = { kind: 'netns', netns: 7, host: false, podUids: [], containerIds: [], firstSeenMs: 0 } as const;
+  const incoming = (pipeline: string) =>
+    bench.value('otelcol_processor_incoming_items', { processor: 'stage/one', pipeline, 'otel.signal': 'entities' });
+  bench.emit('source/a', { kind: 'entities', source: 'source/a', timeMs: 1, entities: [pod, { ...pod, netns: 8 }] });
+  bench.emit('source/a', { kind: 'entities', source: 'source/a', timeMs: 2, entities: [pod] });
+  assert.equal(incoming('metrics'), 3);
+  await bench.apply(config({ one: 'mark: new' }));
+  assert.equal(incoming('metrics'), 4, 'the last list, once');
+  assert.equal(incoming('logs'), 4);
+  await bench.apply(config({ one: 'mark: new', two: 'mark: new' }));
+  assert.equal(incoming('metrics'), 5, 'stage/two is new in this pipeline');
+  assert.equal(incoming('logs'), 4, 'nothing is new in this one');
+  balanced(bench);
+});
+
 test('a replaced exporter sends what it had queued before it goes', async () => {
   const bench = makeBench();
   let open = () => {};

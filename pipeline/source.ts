@@ -9,7 +9,7 @@ import {
   shareReplay,
   switchMap,
 } from 'rxjs';
-import type { Batch, Signal } from './batch.ts';
+import type { Batch, EntitiesBatch, Signal } from './batch.ts';
 import type { Clock } from './clock.ts';
 import type { Receiver, ReceiverDeclaration } from './component.ts';
 import type { ComponentConfig } from './config.ts';
@@ -54,6 +54,8 @@ export class Source {
   readonly #accepted: (signal: Signal) => Cell;
   readonly #refused: (signal: Signal) => Cell;
   #targets: readonly Target[] = [];
+  /** The last list of each source of entities, for processors that come later. */
+  readonly #entities = new Map<string, EntitiesBatch>();
   #subscription: Subscription | undefined;
 
   constructor(options: {
@@ -95,12 +97,24 @@ export class Source {
     this.#onState({ state: 'stopped' });
   }
 
+  /**
+   * Tells a pipeline with new processors who is who now: an entity list is complete, so the last one is all there is to know, and the next may
+   * be seconds away. Counted as accepted once more, since it flows once more.
+   */
+  repeatEntities(target: Target): void {
+    for (const batch of this.#entities.values()) {
+      this.#accepted('entities').value += itemsOf(batch);
+      target.push(batch);
+    }
+  }
+
   /** Must not throw: RxJS would turn that into an uncaught exception. */
   #take(batch: Batch): void {
     try {
       const accepted = this.#accepted(batch.kind);
       const items = itemsOf(batch);
       accepted.value += items;
+      if (batch.kind === 'entities') this.#entities.set(batch.source, batch);
       let isTaken = false;
       for (const target of this.#targets) {
         if (batch.kind !== 'entities' && batch.kind !== target.signal) continue;
