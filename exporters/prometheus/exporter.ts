@@ -125,7 +125,7 @@ export class PrometheusExporter implements Exporter {
       send(response, 503, 'text/plain; charset=utf-8', `The metrics cannot be arranged: ${messageOf(error)}\n`);
       return 'failed';
     }
-    if (view === undefined || view.snapshots === 0) {
+    if (view === undefined || view.families.length === 0) {
       // An empty 200 would tell Prometheus that every series has ended.
       send(response, 503, 'text/plain; charset=utf-8', 'Nothing has been collected.\n');
       return 'nothing_collected';

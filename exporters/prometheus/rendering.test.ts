@@ -49,7 +49,7 @@ describe('rendering', () => {
           for (const b of bodies) assert.ok(b.equals(expected(chunks)));
         },
       ),
-      { numRuns: 30 },
+      { numRuns: 12 },
     );
   });
 

@@ -51,8 +51,16 @@ describe('HTTP', () => {
     assert.equal(answer.status, 503);
     assert.equal(answer.body.toString(), 'Nothing has been collected.\n');
     await exporter.push(metricsBatch('x', []));
-    assert.equal((await get(exporter)).status, 200, 'sources that are there and have no owners are an answer');
+    const empty = await get(exporter);
+    assert.equal(empty.status, 200, 'a source that found no owners is an answer');
+    assert.match(empty.body.toString(), /^skoop_source_collection_timestamp_seconds\{skoop_source="x",/m);
     assert.equal(context.telemetry.count('scrapes', { format: 'text', outcome: 'nothing_collected' }), 1);
+  });
+
+  it('answers 503 under KubeSkoop’s naming too, as long as nothing has a name there', async (t) => {
+    const { exporter } = await startExporter(t, { naming: 'kubeskoop' });
+    await exporter.push(small);
+    assert.equal((await get(exporter)).status, 503);
   });
 
   it('serves GET and HEAD of the path and an index page, nothing else', async (t) => {

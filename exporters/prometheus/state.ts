@@ -31,7 +31,7 @@ export class State {
   readonly #clock: Clock;
   readonly #labels: ResourceLabels;
   readonly #layouts = new WeakMap<Schema, Layout>();
-  readonly #sources = new Map<string, { batch: MetricsBatch; atMs: number }>();
+  readonly #sources = new Map<string, { batch: MetricsBatch; atMs: number; collectedMs: number }>();
   readonly #node: Resource;
   #view: View | undefined;
   #sourceSchema: { key: string; schema: Schema } | undefined;
@@ -44,7 +44,8 @@ export class State {
   }
 
   put(batch: MetricsBatch): void {
-    this.#sources.set(batch.source, { batch, atMs: this.#clock.monotonicMs() });
+    const collectedMs = newestMs(batch) ?? this.#clock.nowMs();
+    this.#sources.set(batch.source, { batch, atMs: this.#clock.monotonicMs(), collectedMs });
     this.#view = undefined;
   }
 
@@ -60,7 +61,7 @@ export class State {
     if (this.#sources.size === 0) return undefined;
     if (this.#view) return this.#view;
     const batches = Array.from(this.#sources.values(), (s) => s.batch);
-    const own = this.#collectionTimes(batches);
+    const own = this.#collectionTimes();
     this.#view = makeView([...batches, own], (s) => this.#layoutOf(s), this.#labels, this.#options.targetInfo);
     return this.#view;
   }
@@ -88,14 +89,15 @@ export class State {
   }
 
   /** `skoop.source.collection.timestamp`: a scrape shows values that were read a moment ago, and here is when. */
-  #collectionTimes(batches: readonly MetricsBatch[]): MetricsBatch {
-    const key = batches.map((b) => b.source).join('\n');
+  #collectionTimes(): MetricsBatch {
+    const names = [...this.#sources.keys()];
+    const key = names.join('\n');
     if (this.#sourceSchema?.key !== key) {
       const metric = metrics['skoop.source.collection.timestamp'];
-      const series = batches.map((b) => ({ metric, attributes: { 'skoop.source': b.source } }));
+      const series = names.map((name) => ({ metric, attributes: { 'skoop.source': name } }));
       this.#sourceSchema = { key, schema: makeSchema(series) };
     }
-    const values = Float64Array.from(batches, (b) => newestMs(b) / 1000);
+    const values = Float64Array.from(this.#sources.values(), (s) => s.collectedMs / 1000);
     const timeMs = this.#clock.nowMs();
     const snapshot: Snapshot = {
       owner: undefined,
@@ -111,9 +113,10 @@ export class State {
 
 const ownScope: Scope = { name: 'skoopline/exporters/prometheus' };
 
-function newestMs(batch: MetricsBatch): number {
-  let newest = Number.NaN;
-  for (const s of batch.snapshots) if (!(s.timeMs <= newest)) newest = s.timeMs;
+/** When the newest snapshot was read; undefined for a batch of none. */
+function newestMs(batch: MetricsBatch): number | undefined {
+  let newest: number | undefined;
+  for (const s of batch.snapshots) if (newest === undefined || s.timeMs > newest) newest = s.timeMs;
   return newest;
 }
 

@@ -14,8 +14,6 @@ export interface View {
   readonly typeConflicts: readonly string[];
   /** Series that were left out because a newer snapshot has the same name and labels. */
   readonly duplicates: number;
-  /** Number of snapshots. 0: there is nothing to show. */
-  readonly snapshots: number;
 }
 
 /** A family and all that feeds it; its samples must stand together. */
@@ -63,12 +61,10 @@ export function makeView(
   const groups = new Map<Layout, Group>();
   const byTail = new Map<string, Place[]>();
   const newest = new Map<string, { resource: Resource; tail: Tail; snapshot: Snapshot }>();
-  let snapshots = 0;
   for (const batch of batches) {
     for (const snapshot of batch.snapshots) {
       const layout = layoutOf(snapshot);
       if (layout === undefined) continue;
-      snapshots++;
       let group = groups.get(layout);
       if (!group) {
         group = { layout, snapshots: [], tails: [], skips: [] };
@@ -89,7 +85,7 @@ export function makeView(
   }
   const duplicates = skipDuplicates(byTail.values());
   const info = targetInfo ? targetInfoGroup(newest.values(), resourceLabels) : undefined;
-  return { ...arrange(info ? [...groups.values(), info] : groups.values()), duplicates, snapshots };
+  return { ...arrange(info ? [...groups.values(), info] : groups.values()), duplicates };
 }
 
 /** Families by name, in the order of names, so that a scrape reads like the last one. */
