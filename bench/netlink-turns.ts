@@ -56,7 +56,8 @@ export class Program {
   }
 
   async line(): Promise<string> {
-    const [line] = (await once(this.#lines, 'line')) as [string];
+    const ended = once(this.#child, 'close').then(() => ['(ended)']);
+    const [line] = (await Promise.race([once(this.#lines, 'line'), ended])) as [string];
     return line;
   }
 
