@@ -7,6 +7,9 @@ import type { Kernel } from './kernel.ts';
 import { layoutHash, layoutOf, type ObjectLayout } from './layout.ts';
 
 const EPERM = 1;
+/** The verifier was interrupted by a signal; libbpf tries five times, which a profiler's signals can use up. */
+const EAGAIN = 11;
+const maxInterruptions = 20;
 const ENOTSUPP = 524;
 
 /** One way to see what a hook must see: all of `programs` load and attach, or the next choice is tried. */
@@ -274,6 +277,7 @@ class Loader {
   readonly #bytes: Buffer;
   readonly #layout: ObjectLayout;
   readonly #chooser: Chooser;
+  #interruptions = 0;
 
   constructor(spec: ProbeObject, kernel: Kernel, options: LoadOptions) {
     this.#spec = spec;
@@ -295,7 +299,7 @@ class Loader {
     this.#chooser = new Chooser(spec, kernel, sections);
   }
 
-  /** Each failure rules one choice out, so this ends. */
+  /** Each failure rules one choice out or is one of a bounded number of interruptions, so this ends. */
   run(): LoadedProbe {
     for (;;) {
       this.#chooser.assertServed();
@@ -359,6 +363,7 @@ class Loader {
     } catch (error) {
       if (!(error instanceof BpfError)) throw error;
       this.#options.debug?.(error.message, error.log);
+      if (error.errno === EAGAIN && this.#interruptions++ < maxInterruptions) return false;
       const choice = this.#chooser.holderOf(culprit(error.log) ?? '');
       if (!choice) throw error;
       this.#noteTrampolines(choice, error);

@@ -30,6 +30,7 @@ enum skl_class {
 	CLASS_WHERE = 2, /* says nothing: counted by location, event unless the location is in skl_quiet */
 	CLASS_IGNORE = 3, /* not a drop at all */
 	CLASS_CAST = 4, /* noise for multicast and broadcast, loss for unicast */
+	CLASS_CONTROL = 6, /* noise for multicast of IGMP and ICMPv6, loss for the rest */
 	CLASS_NETFILTER = 5, /* loss, with the stack, which names the hook */
 };
 
@@ -75,6 +76,18 @@ struct {
 static __always_inline __u8 class_of(__u32 reason)
 {
 	return reason < sizeof(skl_class_of) ? skl_class_of[reason] : CLASS_LOSS;
+}
+
+/* What is sent has no pkt_type: its address tells. */
+static __always_inline bool is_multicast(const struct skl_tuple *t)
+{
+	return (t->family == 4 && (t->daddr[0] & 0xf0) == 0xe0) || (t->family == 6 && t->daddr[0] == 0xff);
+}
+
+/* Group membership, router and neighbour discovery. */
+static __always_inline bool is_control(__u8 proto)
+{
+	return proto == 2 /* IGMP */ || proto == IPPROTO_ICMPV6;
 }
 
 static __always_inline bool is_quiet(__u64 location, __u8 cast)
@@ -181,13 +194,14 @@ static __always_inline int drop(void *ctx, const struct sk_buff *skb, __u64 loca
 	}
 	pkt_type = BPF_CORE_READ_BITFIELD_PROBED(skb, pkt_type);
 	key.direction = !rx_sk && !BPF_CORE_READ(skb, skb_iif);
-	key.cast = pkt_type == 1 || pkt_type == 2;
+	key.cast = pkt_type == 1 || pkt_type == 2 || is_multicast(&tuple);
 	key.proto = tuple.proto;
 	key.family = tuple.family;
 	if (class == CLASS_WHERE)
 		key.location = location;
 	skl_add(&skl_drops, &key, 1);
-	if (class == CLASS_NOISE || (class == CLASS_CAST && key.cast))
+	if (class == CLASS_NOISE || (class == CLASS_CAST && key.cast) ||
+	    (class == CLASS_CONTROL && key.cast && is_control(key.proto)))
 		return 0;
 	if (class == CLASS_WHERE && is_quiet(location, key.cast))
 		return 0;

@@ -1,8 +1,8 @@
 import type { KernelTypes } from '../../host/symbols/kernel-types.ts';
-import { noiseReasons } from './packetloss-noise.ts';
+import { type NoiseEntry, noiseReasons } from './packetloss-noise.ts';
 
 /** enum skl_class of bpf/packetloss.bpf.c. */
-const dropClass = { loss: 0, noise: 1, where: 2, ignore: 3, cast: 4, netfilter: 5 } as const;
+const dropClass = { loss: 0, noise: 1, where: 2, ignore: 3, cast: 4, netfilter: 5, control: 6 } as const;
 
 const prefix = 'SKB_DROP_REASON_';
 /** Modules that bring reasons of their own (enum skb_drop_reason_subsys), with the enum that holds them. */
@@ -13,6 +13,10 @@ const subsystemPrefix: Readonly<Record<(typeof subsystemEnums)[number], RegExp>>
 };
 /** Freed, yet not dropped: SKB_NOT_DROPPED_YET, SKB_CONSUMED. */
 const notDrops: ReadonlySet<string> = new Set(['SKB_NOT_DROPPED_YET', 'SKB_CONSUMED']);
+
+function classOf(entry: NoiseEntry): number {
+  return entry.controlOnly ? dropClass.control : entry.castOnly ? dropClass.cast : dropClass.noise;
+}
 
 /** The running kernel's drop reasons by number, with what we make of each. */
 export class DropReasons {
@@ -28,7 +32,7 @@ export class DropReasons {
       if (notDrops.has(name)) this.#classes.set(value, dropClass.ignore);
       else if (name === 'NOT_SPECIFIED') this.#classes.set(value, dropClass.where);
       else if (name === 'NETFILTER_DROP') this.#classes.set(value, dropClass.netfilter);
-      else if (entry) this.#classes.set(value, entry.castOnly ? dropClass.cast : dropClass.noise);
+      else if (entry) this.#classes.set(value, classOf(entry));
     }
     if (names.size === 0) this.#classes.set(0, dropClass.where);
   }
@@ -58,8 +62,10 @@ export class DropReasons {
     return this.#classes.get(value) === dropClass.where;
   }
 
-  isNoise(value: number, cast: boolean): boolean {
+  /** @param protocol IPPROTO_* number */
+  isNoise(value: number, cast: boolean, protocol: number): boolean {
     const c = this.#classes.get(value);
+    if (c === dropClass.control) return cast && (protocol === 2 || protocol === 58);
     return c === dropClass.noise || (c === dropClass.cast && cast);
   }
 

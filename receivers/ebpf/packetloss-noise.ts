@@ -7,6 +7,8 @@ export interface NoiseEntry {
   readonly name: string;
   /** Only for multicast and broadcast. */
   readonly castOnly?: boolean;
+  /** Only for multicast of IGMP and ICMPv6: group membership, router and neighbour discovery. */
+  readonly controlOnly?: boolean;
   readonly why: string;
 }
 
@@ -41,6 +43,11 @@ export const noiseReasons: readonly NoiseEntry[] = [
   { name: 'TAP_TXFILTER', why: 'A virtual machine asked its tap device not to have it.' },
   { name: 'IPV6DISABLED', why: 'IPv6 is switched off on the interface on purpose.' },
   { name: 'IPV6_NDISC_NS_OTHERHOST', why: 'A neighbour solicitation for somebody else.' },
+  {
+    name: 'QDISC_DROP',
+    controlOnly: true,
+    why: 'The interface was just made and has no queue yet: what the kernel announces then (group membership, discovery) it repeats.',
+  },
   { name: 'NO_SOCKET', castOnly: true, why: 'Multicast or broadcast (mDNS, SSDP, ...) that nobody here listens for.' },
   { name: 'IP_INADDRERRORS', castOnly: true, why: 'Multicast or broadcast for a group nobody here joined.' },
 ];

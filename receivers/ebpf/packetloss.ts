@@ -272,7 +272,7 @@ class PacketLoss implements ProbeRun {
     if (!series) {
       const location = key.location === '' ? undefined : this.#function(key.location);
       const cast = key.cast !== 0;
-      const noise = this.#reasons.isNoise(key.reason, cast) || isQuiet(location, cast);
+      const noise = this.#reasons.isNoise(key.reason, cast, key.proto) || isQuiet(location, cast);
       const attributes: MutableAttributes = { 'skoop.drop.reason': this.#reasons.name(key.reason) };
       if (location !== undefined) attributes['skoop.drop.location'] = location;
       const transport = transportName(key.proto);
