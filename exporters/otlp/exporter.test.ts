@@ -223,6 +223,15 @@ test('a connection that the backend closed while idle costs nothing', async () =
   assert.equal(backend.received.length, 2);
 });
 
+test('a backend that cuts connections as fast as they are made is a retryable failure', async () => {
+  const { backend, exporter } = await setup();
+  await Promise.all([exporter.push(logs(1), never), exporter.push(logs(1), never), exporter.push(logs(1), never)]);
+  backend.reply = () => ({ cut: 'before' });
+  const errors = await Promise.all([1, 2, 3].map(() => rejection(exporter.push(logs(1), never))));
+  for (const error of errors)
+    assert.ok(error instanceof RetryableError && error.errorType === 'ECONNRESET', String(error));
+});
+
 test('goes through a proxy', async () => {
   const { backend, exporter } = await setup({ endpoint: 'http://collector.invalid:4318' });
   const direct = await rejection(exporter.push(logs(1), never));

@@ -78,9 +78,14 @@ class Transport implements HttpPush {
     try {
       return await this.#exchange(post.url, headers, body, signal);
     } catch (error) {
-      // A kept-alive connection that the backend closed while it was idle: nobody has seen the request.
       if (!(error instanceof StaleConnection)) throw error;
+    }
+    // A kept-alive connection that the backend had closed while it was idle: nobody has seen the request. The others are likely as stale.
+    dropIdle(this.#agent(post.url));
+    try {
       return await this.#exchange(post.url, headers, body, signal);
+    } catch (error) {
+      throw error instanceof StaleConnection ? networkError(post.url, undefined, error.cause) : error;
     }
   }
 
@@ -159,7 +164,7 @@ class Transport implements HttpPush {
       const fail = (error: unknown) => {
         done();
         const stale = why === undefined && req?.reusedSocket && !seen && staleErrnos.has(errnoOf(error) ?? '');
-        reject(stale ? new StaleConnection() : networkError(url, why, error));
+        reject(stale ? new StaleConnection('Stale connection', { cause: error }) : networkError(url, why, error));
       };
       let seen = false;
       try {
@@ -221,6 +226,10 @@ function readAnswer(response: IncomingMessage, limit: number): Promise<HttpAnswe
 /** Lets an agent's requests finish, but keeps none of its connections. */
 function retire(agent: Agent): void {
   agent.maxFreeSockets = 0;
+  dropIdle(agent);
+}
+
+function dropIdle(agent: Agent): void {
   for (const sockets of Object.values(agent.freeSockets)) for (const socket of sockets ?? []) socket.destroy();
 }
 

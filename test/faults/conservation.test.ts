@@ -15,8 +15,8 @@ import { ProtobufWriter } from '../../pipeline/protobuf.ts';
 import { Ledger } from './ledger.ts';
 
 const soak = process.env['SOAK'] === '1';
-const kills = soak ? 1000 : 200;
-const records = 1_000_000;
+const kills = Number(process.env['KILLS'] ?? (soak ? 1000 : 200));
+const records = 5000 * Math.min(kills, 200);
 
 const folder = mkdtempSync(join(tmpdir(), `skl${process.pid}-conserve-`));
 const children = new Set<ChildProcess>();
@@ -38,6 +38,7 @@ class Sender {
   readonly #directory: string;
   readonly acked: Uint8Array;
   offered = 0;
+  readonly trouble: string[] = [];
   accounts: Record<string, unknown> | undefined;
 
   constructor(url: string, directory: string, size: number) {
@@ -69,6 +70,7 @@ class Sender {
       if (what === 'offered') this.offered = Number(b);
       else if (what === 'acked') this.acked.fill(1, Number(a), Number(b));
       else if (what === 'started') started.resolve();
+      else if (what === 'trouble') this.trouble.push(line);
       else if (what === 'done') {
         this.acked.fill(1, Number(args[6]), this.offered);
         done.resolve();
@@ -170,6 +172,7 @@ test(`${records} numbered records through ${kills} kills and a faulty backend`, 
   }
   const summary = { kills, acked, arrived: ledger.count(), duplicates: ledger.duplicates, answers: counts };
   console.log(`conservation: ${JSON.stringify(summary)}`);
+  assert.deepEqual(sender.trouble.slice(0, 10), []);
   assert.deepEqual(missing.slice(0, 10), [], `${missing.length} acknowledged records are missing`);
   assert.deepEqual(ledger.altered.slice(0, 10), []);
   assert.deepEqual(ledger.unexpected.slice(0, 10), [], 'sent again although told');

@@ -47,6 +47,15 @@ await exporter.start?.();
 await queue.start();
 say(`started ${queue.accounts().recovered}`);
 
+/** What the queue lost or could not do; there should be nothing but refusals by partial success. */
+function tellTrouble(): void {
+  const { partial_success: _, ...dropped } = queue.accounts().dropped;
+  if (Object.keys(dropped).length > 0) say(`trouble ${JSON.stringify(dropped)}`);
+  for (const { what, error } of context.telemetry.failures.splice(0))
+    if (what !== 'push') say(`trouble ${what}: ${error}`);
+  if (context.telemetry.rejections['corrupt_queue_file']) say('trouble corrupt queue file');
+}
+
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const to = Number(args.to);
 for (let n = Number(args.from); n < to && !ending; ) {
@@ -59,6 +68,7 @@ for (let n = Number(args.from); n < to && !ending; ) {
     say(`acked ${n} ${n + count}`);
   }
   n += count;
+  tellTrouble();
   await pause(Math.random() * 4);
 }
 if (!ending) await queue.flush();
