@@ -9,8 +9,8 @@ SHELL := /bin/bash
 # An own Node.js in .node when the machine's is too old (tools/setup/node.sh); otherwise the machine's.
 node_arch := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)
 export PATH := $(CURDIR)/.node/node_modules/node-linux-$(node_arch)/bin:$(CURDIR)/node_modules/.bin:$(PATH):/usr/sbin:/sbin
-# Type stripping is stable where this matters and chatty where it is not (22.18).
-export NODE_OPTIONS := --disable-warning=ExperimentalWarning $(NODE_OPTIONS)
+# Node.js 22.18 strips types as 24 does, but says at each start that it is an experiment.
+node := node --disable-warning=ExperimentalWarning
 
 stamps := .cache/stamps
 lanes := unit golden conformance netlink bpf pods interop faults kernels
@@ -27,28 +27,28 @@ help: ## This list
 .PHONY: run
 run: $(stamps)/system-run node_modules/.package-lock.json bpf ## Run pipeline.yaml against this machine
 	@tools/setup/mounts.sh
-	@exec node cli/main.ts run --config $(or $(CONFIG),pipeline.yaml)
+	@exec $(node) cli/main.ts run --config $(or $(CONFIG),pipeline.yaml)
 
 .PHONY: dev
 dev: $(stamps)/system-run node_modules/.package-lock.json bpf ## As run, and start again when a source file changes
 	@tools/setup/mounts.sh
-	@exec node --watch cli/main.ts run --config $(or $(CONFIG),pipeline.yaml)
+	@exec $(node) --watch cli/main.ts run --config $(or $(CONFIG),pipeline.yaml)
 
 .PHONY: test
 test: $(stamps)/system-test node_modules/.package-lock.json bpf ## Every lane this machine can run, and why not the others
 	@tools/setup/mounts.sh
-	@exec node tools/test.ts $(LANES)
+	@exec $(node) tools/test.ts $(LANES)
 
 .PHONY: check
 check: node_modules/.package-lock.json bpf ## Types, lint, walls, generated files, links: seconds
-	@node tools/check.ts
+	@$(node) tools/check.ts
 
 ##@ One thing
 
 .PHONY: $(addprefix test-,$(lanes))
 $(addprefix test-,$(lanes)): test-%: $(stamps)/system-test node_modules/.package-lock.json bpf
 	@tools/setup/mounts.sh
-	@exec node tools/test.ts $*
+	@exec $(node) tools/test.ts $*
 
 .PHONY: fix
 fix: node_modules/.package-lock.json ## Format and apply safe lint fixes
@@ -56,27 +56,27 @@ fix: node_modules/.package-lock.json ## Format and apply safe lint fixes
 
 .PHONY: golden
 golden: node_modules/.package-lock.json ## Write the golden files anew; look at the diff before you commit it
-	@UPDATE_GOLDEN=1 node tools/test.ts golden
+	@UPDATE_GOLDEN=1 $(node) tools/test.ts golden
 
 .PHONY: generate
 generate: $(stamps)/system-run node_modules/.package-lock.json bpf ## Write every generated file anew
-	@node tools/generate.ts
+	@$(node) tools/generate.ts
 
 .PHONY: bench
 bench: $(stamps)/system-test node_modules/.package-lock.json bpf ## The figures the README quotes
 	@tools/setup/mounts.sh
-	@exec node tools/bench.ts $(BENCH)
+	@exec $(node) tools/bench.ts $(BENCH)
 
 .PHONY: soak
 soak: $(stamps)/system-test node_modules/.package-lock.json bpf ## The fault lane, long: 1000 kills instead of 200
 	@tools/setup/mounts.sh
-	@SOAK=1 exec node tools/test.ts faults
+	@SOAK=1 exec $(node) tools/test.ts faults
 
 ##@ Build
 
 .PHONY: build
 build: node_modules/.package-lock.json bpf ## dist/: JavaScript and BPF objects, what the image and the package ship
-	@node tools/build.ts
+	@$(node) tools/build.ts
 
 .PHONY: bpf
 bpf: $(stamps)/system-run ## The BPF objects, what changed only
@@ -85,7 +85,7 @@ bpf: $(stamps)/system-run ## The BPF objects, what changed only
 
 .PHONY: new-receiver new-processor new-exporter
 new-receiver new-processor new-exporter: new-%: node_modules/.package-lock.json
-	@node tools/new-component.ts $* "$(NAME)"
+	@$(node) tools/new-component.ts $* "$(NAME)"
 
 .PHONY: clean
 clean: ## Remove what was built; keeps node_modules, .node and .cache
@@ -99,8 +99,7 @@ $(stamps)/node: tools/setup/node.sh
 	@mkdir -p $(@D) && touch $@
 
 $(stamps)/system-%: tools/setup/system.sh
-	@tools/setup/system.sh $*
-	@mkdir -p $(@D) && touch $@
+	@tools/setup/system.sh $* $@
 
 node_modules/.package-lock.json: package.json package-lock.json .npmrc | $(stamps)/node
 	@tools/setup/packages.sh

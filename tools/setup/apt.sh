@@ -1,8 +1,13 @@
 #!/bin/bash
 # Installs Debian packages quietly, in one run, without starting any service that they bring.
-#   apt.sh PACKAGE...
+#   apt.sh PACKAGE...      UPDATED=1: the package lists are fresh, do not fetch them
 set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive
+cd "$(dirname "$0")/../.."
+# Two makes at once take turns; apt waits for dpkg's lock only.
+mkdir -p .cache
+exec 9> .cache/apt.lock
+flock 9
 log=$(mktemp)
 policy=/usr/sbin/policy-rc.d
 made_policy=
@@ -16,7 +21,7 @@ fi
 run() { apt-get -y -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@" > "$log" 2>&1 < /dev/null; }
 if ! run install --no-install-recommends "$@"; then
   # Stale or empty package lists are the usual reason: fetch them once and try again.
-  if ! { run update && run install --no-install-recommends "$@"; }; then
+  if [ -n "${UPDATED:-}" ] || ! { run update && run install --no-install-recommends "$@"; }; then
     tail -15 "$log" >&2
     exit 1
   fi

@@ -1,11 +1,13 @@
 #!/bin/bash
 # Installs the Debian packages that a target needs and this machine lacks, in one apt run.
-#   system.sh run|test
+#   system.sh run|test STAMP
+# STAMP is written when nothing is missing, so that the next make need not look.
 # What cannot be installed is said in one sentence and is not fatal here: the agent and the test lanes say for
 # themselves what they miss.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-what=${1:?run or test}
+what=${1:?run or test} stamp=${2:?stamp file}
+mkdir -p "$(dirname "$stamp")"
 
 # To compile bpf/ and to load it.
 run_packages=(clang llvm bpftool libbpf-dev libbpf1 linux-libc-dev libc6-dev)
@@ -27,19 +29,26 @@ if ! command -v dpkg-query > /dev/null; then
   echo "setup: this is not a Debian machine; install these yourself where they are missing: ${packages[*]}" >&2
   exit 0
 fi
-missing=()
-for p in "${packages[@]}"; do
-  dpkg-query -W -f '${db:Status-Status}' "$p" 2> /dev/null | grep -qx installed || missing+=("$p")
-done
-[ ${#missing[@]} -gt 0 ] || exit 0
+missing_now() {
+  for p in "${packages[@]}"; do
+    dpkg-query -W -f '${db:Status-Status}' "$p" 2> /dev/null | grep -qx installed || echo "$p"
+  done
+}
+mapfile -t missing < <(missing_now)
+if [ ${#missing[@]} = 0 ]; then
+  touch "$stamp"
+  exit 0
+fi
 if [ "$(id -u)" != 0 ]; then
   echo "setup: not root, so these packages are left out: ${missing[*]}" >&2
   exit 0
 fi
 echo "setup: installing ${missing[*]}"
-if ! tools/setup/apt.sh "${missing[@]}"; then
-  # One name that this release does not have must not cost all the others.
-  for p in "${missing[@]}"; do
-    tools/setup/apt.sh "$p" 2> /dev/null || echo "setup: $p could not be installed; what needs it will say so." >&2
-  done
+if tools/setup/apt.sh "${missing[@]}"; then
+  touch "$stamp"
+  exit 0
 fi
+# One name that this release does not have must not cost all the others.
+for p in "${missing[@]}"; do
+  UPDATED=1 tools/setup/apt.sh "$p" 2> /dev/null || echo "setup: $p could not be installed; what needs it will say so." >&2
+done
