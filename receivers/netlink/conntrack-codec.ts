@@ -65,7 +65,7 @@ export function addCpuCounters(message: NetlinkMessage, totals: Float64Array): n
 
 export interface TableUsage {
   entries: number;
-  /** NaN on kernels before 5.10, which do not say. */
+  /** NaN on old kernels, which do not say. */
   limit: number;
 }
 

@@ -1,5 +1,6 @@
 import type { NetlinkSocket } from '../../host/netlink/socket.ts';
 import { makeSchema, type Schema, type Snapshot } from '../../pipeline/batch.ts';
+import { AbsentError, errnoOf } from '../../pipeline/errors.ts';
 import type { NetlinkConfig } from './config.ts';
 import {
   addCpuCounters,
@@ -130,9 +131,11 @@ export class ConntrackScraper implements Scraper {
     const usage: TableUsage = { entries: Number.NaN, limit: Number.NaN };
     const counters = new Float64Array(cpuCounters.length).fill(Number.NaN);
     let bad = 0;
-    await socket.request(conntrackRequest(CT_GET_STATS), (message) => {
-      bad += readTableUsage(message, usage);
-    });
+    await socket
+      .request(conntrackRequest(CT_GET_STATS), (message) => {
+        bad += readTableUsage(message, usage);
+      })
+      .catch(noSubsystem);
     const outcome = await socket.dump(conntrackRequest(CT_GET_STATS_CPU), (message) => {
       bad += addCpuCounters(message, counters);
     });
@@ -173,6 +176,14 @@ export class ConntrackScraper implements Scraper {
     });
     return values;
   }
+}
+
+/** nfnetlink answers EINVAL when nobody serves the subsystem, and has tried to load the module by then (nfnetlink_rcv_msg()). */
+function noSubsystem(error: unknown): never {
+  if (errnoOf(error) !== 'EINVAL') throw error;
+  throw new AbsentError('This kernel has no connection tracking over netlink (module nf_conntrack_netlink).', {
+    cause: error,
+  });
 }
 
 export interface ConnectionCount {

@@ -47,7 +47,7 @@ export const conntrackMetrics = defineMetrics({
   'skoop.conntrack.ignored': {
     instrument: 'counter',
     unit: '{packet}',
-    description: 'Packets that were not to be tracked. Kernels from 5.9 on do not count them.',
+    description: 'Packets that were not to be tracked. Kernels from 5.10 on do not count them.',
     source: perCpu('CTA_STATS_IGNORE'),
     scope: 'netns',
     enabled: false,
@@ -56,7 +56,7 @@ export const conntrackMetrics = defineMetrics({
   'skoop.conntrack.inserted': {
     instrument: 'counter',
     unit: '{entry}',
-    description: 'Entries made. Kernels from 4.12 on count only those made by user space.',
+    description: 'Entries made, as far as the kernel counts them: current ones hardly do.',
     source: perCpu('CTA_STATS_INSERT'),
     scope: 'netns',
     kubeskoop: [{ name: 'kubeskoop_conntrack_insert', type: 'gauge', nodeOnly: true }],
