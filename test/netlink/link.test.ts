@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { bench, join, readingOf, TestNetns } from './support.ts';
+import { NetlinkProtocol } from '../../host/netlink/message.ts';
+import { NetlinkSubscription } from '../../host/netlink/subscription.ts';
+import type { LogRecord } from '../../pipeline/batch.ts';
+import { systemClock } from '../../pipeline/clock.ts';
+import { LinkScraper } from '../../receivers/netlink/link.ts';
+import { linkGroups } from '../../receivers/netlink/link-codec.ts';
+import { LinkTables } from '../../receivers/netlink/link-table.ts';
+import { Round } from '../../receivers/netlink/round.ts';
+import { bench, infoOf, join, readingOf, realContext, TestNetns, until } from './support.ts';
 
 test('what changes on a pod’s interface between two rounds is told, flaps with their number', async () => {
   using a = new TestNetns();
@@ -55,4 +63,46 @@ test('what changes on a pod’s interface between two rounds is told, flaps with
     ['Interface eth0: carrier lost.', 'Interface bridge7: removed.'],
   );
   assert.deepEqual(context.telemetry.rejections, {});
+});
+
+test('multicast tells a change when it happens, and the next round does not tell it again', async () => {
+  using a = new TestNetns();
+  using b = new TestNetns();
+  join(a, 'eth0', b, 'eth0', '10.81.2');
+  const records: LogRecord[] = [];
+  const scraper = new LinkScraper(
+    () => true,
+    new LinkTables(),
+    systemClock,
+    (r) => records.push(...r),
+  );
+  const round = new Round(realContext(), { name: 'test' }, () => undefined);
+  const look = () => round.run([{ name: 'link', scraper }], [infoOf(a)]);
+  await look();
+  let unreadable = 0;
+  const subscription = new NetlinkSubscription(
+    { protocol: NetlinkProtocol.route, netns: a.path, groups: linkGroups },
+    {
+      message: (message) => {
+        if (!scraper.message(a.inode, message)) unreadable++;
+      },
+      overflow: () => assert.fail('overflow'),
+      error: (error) => assert.fail(String(error)),
+    },
+  );
+  a.ip('link', 'set', 'eth0', 'mtu', '1400');
+  a.ip('addr', 'add', '10.81.9.1/32', 'dev', 'eth0');
+  b.ip('link', 'set', 'eth0', 'down');
+  await until('three changes', () => records.length >= 3);
+  await look();
+  subscription.close();
+  assert.deepEqual(
+    records.map((r) => r.body),
+    [
+      'Interface eth0: mtu: 1500 → 1400.',
+      'Interface eth0: address added: none → 10.81.9.1/32.',
+      'Interface eth0: carrier lost.',
+    ],
+  );
+  assert.deepEqual([unreadable, subscription.lost, subscription.malformed], [0, 0, 0]);
 });
