@@ -29,6 +29,8 @@ interface OwnerState {
 
 /** Shapes remembered; a shape is the set of series of one owner. */
 const maxShapes = 512;
+/** Series remembered between rounds; a round itself is bounded by the maps. */
+const maxSeries = 16_384;
 
 /**
  * Gathers what a probe reads in one round into snapshots, one for each network namespace (or one for the node, owner undefined).
@@ -36,7 +38,8 @@ const maxShapes = 512;
  */
 export class Collection {
   readonly #series = new Map<string, Series>();
-  readonly #byId: Series[] = [];
+  readonly #byId = new Map<number, Series>();
+  #nextId = 0;
   readonly #owners = new Map<string, OwnerState>();
   readonly #schemas = new Map<string, Schema>();
   readonly #readers = new Map<string, MapReader>();
@@ -48,9 +51,8 @@ export class Collection {
     const key = `${metric.name}\0${JSON.stringify(attributes)}`;
     let series = this.#series.get(key);
     if (!series) {
-      series = { id: this.#byId.length, metric, attributes: Object.freeze({ ...attributes }) };
+      series = { id: this.#nextId++, metric, attributes: Object.freeze({ ...attributes }) };
       this.#series.set(key, series);
-      this.#byId.push(series);
     }
     return series;
   }
@@ -58,6 +60,12 @@ export class Collection {
   begin(nowMs: number): void {
     this.#round++;
     this.#nowMs = nowMs;
+    // Series that come and go (one for each peer) must not add up; those a probe remembers come back by themselves.
+    if (this.#series.size > maxSeries) this.#series.clear();
+    if (this.#byId.size > maxSeries) {
+      this.#byId.clear();
+      this.#schemas.clear();
+    }
   }
 
   #owner(cookie: number, netns: number): OwnerState {
@@ -78,6 +86,7 @@ export class Collection {
   /** Adds to a series of a namespace (netns 0 = the node); several entries of a map may feed one series. */
   add(cookie: number, netns: number, series: Series, value: number): void {
     const { values } = this.#owner(cookie, netns);
+    this.#byId.set(series.id, series);
     const slots = values.get(series.id);
     if (slots) slots[0] = slots[0]! + value;
     else values.set(series.id, Float64Array.of(value));
@@ -86,6 +95,7 @@ export class Collection {
   /** Adds a histogram: count, sum in the metric's unit, zero count, buckets. */
   addHistogram(cookie: number, netns: number, series: Series, histogram: Float64Array): void {
     const { values } = this.#owner(cookie, netns);
+    this.#byId.set(series.id, series);
     const slots = values.get(series.id);
     if (!slots) {
       const own = new Float64Array(slotsOf(series.metric));
@@ -160,7 +170,7 @@ export class Collection {
     let schema = this.#schemas.get(shape);
     if (!schema) {
       if (this.#schemas.size >= maxShapes) this.#schemas.clear();
-      schema = makeSchema(ids.map((id) => this.#byId[id]!));
+      schema = makeSchema(ids.map((id) => this.#byId.get(id)!));
       this.#schemas.set(shape, schema);
     }
     return schema;
