@@ -41,6 +41,14 @@ const m = defineMetrics({
     scope: 'node',
     kubeskoop: [{ name: 'kubeskoop_sock_mem', scale: 1 / 4096 }],
   },
+  'skoop.sockets': {
+    instrument: 'gauge',
+    unit: '{socket}',
+    description: 'Sockets.',
+    source: 'net/sockstat',
+    scope: 'netns',
+    kubeskoop: [{ name: 'kubeskoop_sock_inuse', nodeOnly: true, except: { 'network.interface.name': 'lo' } }],
+  },
   'skoop.only.ours': { instrument: 'gauge', unit: '{x}', description: 'Ours.', source: 'x', scope: 'netns' },
 });
 
@@ -95,6 +103,20 @@ describe('naming: kubeskoop', () => {
     );
     assert.deepEqual(samples(textOf(view)), [
       'kubeskoop_netdev_rxbytes{k8s_node="node-1",k8s_namespace="",k8s_pod=""} 1',
+    ]);
+  });
+
+  it('leaves out the values a name excepts, and pods where KubeSkoop has the node only', () => {
+    const sockets = (name: string, value: number) => ({
+      metric: m['skoop.sockets'],
+      attributes: { 'network.interface.name': name },
+      value,
+    });
+    const series = [sockets('eth0', 7), sockets('lo', 100), sockets('eth1', 4)];
+    const node = { attributes: { 'k8s.node.name': 'node-1', 'os.type': 'linux' } };
+    const batch = metricsBatch('a', [{ series }, { resource: node, owner: { netns: 5 }, series }]);
+    assert.deepEqual(samples(textOf(viewOf([batch], { naming: 'kubeskoop' }))), [
+      'kubeskoop_sock_inuse{k8s_node="node-1",k8s_namespace="",k8s_pod=""} 11',
     ]);
   });
 

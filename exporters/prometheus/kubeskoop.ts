@@ -7,14 +7,18 @@ import { type Family, type Label, labelValue, type PrometheusType, prometheusTyp
  * `naming: kubeskoop`: the names, labels and types that KubeSkoop's dashboards and alerts ask for, made from the same series.
  * Attributes that KubeSkoop has no label for are summed away; thresholds are counted from the histograms.
  */
-export function kubeskoopLayout(schema: Schema, resourceLabels: ReadonlySet<string>, extras: boolean): Layout {
+export function kubeskoopLayout(
+  schema: Schema,
+  resourceLabels: ReadonlySet<string>,
+  { extras, ofPod }: { readonly extras: boolean; readonly ofPod: boolean },
+): Layout {
   const families = new Map<string, { family: Family; sums: Map<string, { labels: Label[]; terms: Term[] }> }>();
   const unmapped: SeriesDescriptor[] = [];
   for (const series of schema.series) {
     const names = series.metric.kubeskoop ?? [];
     if (names.length === 0) unmapped.push(series);
     for (const name of names) {
-      if (!matches(series.attributes, name.where)) continue;
+      if ((ofPod && name.nodeOnly) || !matches(series.attributes, name)) continue;
       const type = typeOf(series, name);
       if (type === undefined) continue;
       let entry = families.get(name.name);
@@ -72,11 +76,10 @@ function typeOf(series: SeriesDescriptor, name: KubeskoopName): PrometheusType |
   return type === 'histogram' ? 'counter' : type;
 }
 
-function matches(attributes: Attributes, where: Attributes | undefined): boolean {
-  if (where === undefined) return true;
-  for (const [key, wanted] of Object.entries(where)) {
+function matches(attributes: Attributes, { where, except }: KubeskoopName): boolean {
+  const equal = ([key, wanted]: [string, Attributes[string]]) => {
     const value = attributes[key];
-    if (value === undefined || labelValue(value) !== labelValue(wanted)) return false;
-  }
-  return true;
+    return value !== undefined && labelValue(value) === labelValue(wanted);
+  };
+  return Object.entries(where ?? {}).every(equal) && !Object.entries(except ?? {}).some(equal);
 }

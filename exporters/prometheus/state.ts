@@ -31,6 +31,8 @@ export class State {
   readonly #clock: Clock;
   readonly #labels: ResourceLabels;
   readonly #layouts = new WeakMap<Schema, Layout>();
+  /** The same for pods under `naming: kubeskoop`. */
+  readonly #podLayouts = new WeakMap<Schema, Layout>();
   readonly #sources = new Map<string, { batch: MetricsBatch; atMs: number; collectedMs: number }>();
   readonly #node: Resource;
   #view: View | undefined;
@@ -77,13 +79,18 @@ export class State {
 
   #layoutOf(snapshot: Snapshot): Layout | undefined {
     if (this.#options.naming === 'kubeskoop' && isNameless(snapshot)) return undefined;
-    let layout = this.#layouts.get(snapshot.schema);
+    const { naming, extras } = this.#options;
+    // Some of KubeSkoop's names are the node's only, though pods have the same series here.
+    const ofPod = naming === 'kubeskoop' && snapshot.resource.attributes['k8s.pod.name'] !== undefined;
+    const layouts = ofPod ? this.#podLayouts : this.#layouts;
+    let layout = layouts.get(snapshot.schema);
     if (!layout) {
+      const { names } = this.#labels;
       layout =
-        this.#options.naming === 'kubeskoop'
-          ? kubeskoopLayout(snapshot.schema, this.#labels.names, this.#options.extras)
-          : otelLayout(snapshot.schema, this.#labels.names);
-      this.#layouts.set(snapshot.schema, layout);
+        naming === 'kubeskoop'
+          ? kubeskoopLayout(snapshot.schema, names, { extras, ofPod })
+          : otelLayout(snapshot.schema, names);
+      layouts.set(snapshot.schema, layout);
     }
     return layout;
   }
