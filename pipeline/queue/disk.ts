@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { Subscription } from 'rxjs';
 import type { Batch } from '../batch.ts';
 import type { Clock } from '../clock.ts';
+import { Changes, type State } from './changes.ts';
 import { Checkpointer } from './checkpointer.ts';
 import { decodeBatch, encodeBatch } from './codec.ts';
 import { deleteFile, isCorrupt, isFull, moveAside, QueueFile, type Row } from './queue-file.ts';
@@ -32,14 +33,6 @@ interface DiskOptions {
   readonly clock: Clock;
 }
 
-interface State {
-  /** In the file under this id. */
-  row?: number;
-  /** Not yet in the file, or newer than there. */
-  payload?: Uint8Array | undefined;
-  batch?: Batch | undefined;
-}
-
 /** Path of a queue's file. */
 export function queuePath(directory: string, id: string): string {
   return join(directory, `${encodeURIComponent(id)}.queue.db`);
@@ -62,13 +55,7 @@ export class DiskStore implements Store {
   #failing = false;
   #cached = 0;
   #log = 0;
-  // What the next transaction does.
-  readonly #writes = new Set<Entry>();
-  #writeBytes = 0;
-  #removes: number[] = [];
-  #moves: number[] = [];
-  #asides: { row: Omit<Row, 'bytes' | 'id'>; payload: Uint8Array }[] = [];
-  readonly #tries = new Map<number, number>();
+  readonly #changes = new Changes();
 
   constructor(options: DiskOptions) {
     this.#options = options;
@@ -108,7 +95,7 @@ export class DiskStore implements Store {
     const state = this.#states.get(entry);
     if (!state) return;
     this.#uncache(entry, state);
-    this.#unwrite(entry);
+    this.#changes.unwrite(entry);
     entry.items = items;
     entry.bytes = bytes;
     Object.assign(state, { batch, payload });
@@ -119,36 +106,34 @@ export class DiskStore implements Store {
   remove(entry: Entry): void {
     const state = this.#take(entry);
     if (state?.row === undefined) return;
-    this.#removes.push(state.row);
+    this.#changes.remove(state.row);
     this.#schedule();
   }
 
   setAside(entry: Entry): void {
     const state = this.#take(entry);
     if (!state) return;
-    const { kind, items, tries } = entry;
-    if (state.row !== undefined) this.#moves.push(state.row);
-    else if (state.payload) this.#asides.push({ row: { kind, items, tries }, payload: state.payload });
+    this.#changes.setAside(entry, state);
     this.#schedule();
   }
 
   failedTry(entry: Entry): void {
     const row = this.#states.get(entry)?.row;
     if (row === undefined) return;
-    this.#tries.set(row, entry.tries);
+    this.#changes.setTries(row, entry.tries);
     this.#schedule();
   }
 
   flush(): void {
     this.#commit();
-    if (this.#writes.size > 0) throw new Error('The queue file cannot be written now.');
+    if (this.#changes.writes.size > 0) throw new Error('The queue file cannot be written now.');
   }
 
   close(): void {
     if (this.#events) this.#commit();
     this.#cancel();
     // What never reached the disk ends with the process.
-    if (this.#writes.size > 0) this.#lose([...this.#writes], 'disk_error');
+    if (this.#changes.writes.size > 0) this.#lose([...this.#changes.writes], 'disk_error');
     this.#closeFile();
     this.#states.clear();
   }
@@ -156,14 +141,9 @@ export class DiskStore implements Store {
   // --- what waits to be written ---
 
   #write(entry: Entry): void {
-    this.#writes.add(entry);
-    this.#writeBytes += entry.bytes;
-    if (this.#writeBytes >= groupBytes && !this.#failing) this.#commit();
+    this.#changes.write(entry);
+    if (this.#changes.bytes >= groupBytes && !this.#failing) this.#commit();
     else this.#schedule();
-  }
-
-  #unwrite(entry: Entry): void {
-    if (this.#writes.delete(entry)) this.#writeBytes -= entry.bytes;
   }
 
   /** Forgets an entry; returns what was known of it. */
@@ -171,9 +151,8 @@ export class DiskStore implements Store {
     const state = this.#states.get(entry);
     if (!state) return undefined;
     this.#uncache(entry, state);
-    this.#unwrite(entry);
+    this.#changes.unwrite(entry);
     this.#states.delete(entry);
-    if (state.row !== undefined) this.#tries.delete(state.row);
     return state;
   }
 
@@ -193,19 +172,15 @@ export class DiskStore implements Store {
     this.#timer = undefined;
   }
 
-  get #pending(): boolean {
-    return this.#writes.size + this.#removes.length + this.#moves.length + this.#asides.length + this.#tries.size > 0;
-  }
-
   // --- writing ---
 
   #commit(): void {
     this.#cancel();
     try {
-      for (let evictions = 0; !this.#file || this.#pending; evictions++) {
+      for (let evictions = 0; !this.#file || this.#changes.pending; evictions++) {
         const file = this.#file ?? this.#openFile();
         try {
-          if (this.#pending) this.#writeAll(file);
+          if (this.#changes.pending) this.#writeAll(file);
         } catch (error) {
           if (!isFull(error) || evictions >= maxEvictions) throw error;
           if (!this.#evict(file) && !this.#startAnew()) throw error;
@@ -218,40 +193,14 @@ export class DiskStore implements Store {
   }
 
   #writeAll(file: QueueFile): void {
-    let row = this.#nextRow;
-    const rows: [State, number][] = [];
-    file.transaction(() => {
-      for (const id of this.#removes) file.remove(id);
-      for (const id of this.#moves) file.moveAside(id);
-      for (const a of this.#asides) file.addAside({ ...a.row, id: 0 }, a.payload);
-      for (const [id, tries] of this.#tries) file.setTries(id, tries);
-      for (const entry of this.#writes) {
-        const state = this.#states.get(entry)!;
-        if (state.row !== undefined) file.update(state.row, entry.items, state.payload!);
-        else {
-          rows.push([state, row]);
-          file.insert({ id: row++, kind: entry.kind, items: entry.items, tries: entry.tries }, state.payload!);
-        }
-      }
-    });
-    for (const [state, id] of rows) state.row = id;
-    this.#nextRow = row;
-    this.#written();
-  }
-
-  #written(): void {
-    this.#log += this.#writeBytes + 4096;
-    for (const entry of this.#writes) {
+    this.#nextRow = this.#changes.apply(file, this.#states, this.#nextRow);
+    this.#log += this.#changes.bytes + 4096;
+    for (const entry of this.#changes.writes) {
       const state = this.#states.get(entry)!;
       state.payload = undefined;
       if (this.#cached > cacheBytes) this.#uncache(entry, state);
     }
-    this.#writes.clear();
-    this.#writeBytes = 0;
-    this.#removes = [];
-    this.#moves = [];
-    this.#asides = [];
-    this.#tries.clear();
+    this.#changes.clear();
   }
 
   #succeeded(): void {
@@ -278,7 +227,7 @@ export class DiskStore implements Store {
 
   /** The disk is full: gives up the oldest batches for the new ones, and the reserve for the log. False when there was nothing to give up. */
   #evict(file: QueueFile): boolean {
-    const wanted = Math.max(this.#writeBytes, groupBytes / 4);
+    const wanted = Math.max(this.#changes.bytes, groupBytes / 4);
     const victims: Entry[] = [];
     let bytes = 0;
     for (const entry of this.#events?.oldest() ?? []) {
@@ -298,7 +247,7 @@ export class DiskStore implements Store {
     } catch (error) {
       if (!isFull(error)) throw error;
       // Not even deleting is possible now. The batches are given up all the same, the rows later.
-      this.#removes.push(...ids);
+      this.#changes.remove(...ids);
     }
     this.#lose(victims, 'disk_full');
     return released || victims.length > 0;
@@ -312,14 +261,8 @@ export class DiskStore implements Store {
     for (const { row } of this.#states.values()) if (row !== undefined) return false;
     this.#closeFile();
     deleteFile(this.#path);
-    this.#forgetRows();
+    this.#changes.forgetRows();
     return true;
-  }
-
-  #forgetRows(): void {
-    this.#removes = [];
-    this.#moves = [];
-    this.#tries.clear();
   }
 
   #lose(entries: readonly Entry[], reason: StoreLoss): void {
@@ -332,10 +275,10 @@ export class DiskStore implements Store {
     this.#events?.failed('queue file', error);
     if (isCorrupt(error)) this.#corrupted(error);
     const surplus: Entry[] = [];
-    let bytes = this.#writeBytes;
+    let bytes = this.#changes.bytes;
     for (const entry of this.#events?.oldest() ?? []) {
       if (bytes <= memoryBytes) break;
-      if (!this.#writes.has(entry)) continue;
+      if (!this.#changes.writes.has(entry)) continue;
       surplus.push(entry);
       bytes -= entry.bytes;
     }
@@ -382,7 +325,7 @@ export class DiskStore implements Store {
     } catch (cause) {
       this.#events?.failed('queue file', cause);
     }
-    this.#forgetRows();
+    this.#changes.forgetRows();
     const gone: Entry[] = [];
     for (const [entry, state] of this.#states) {
       delete state.row;
