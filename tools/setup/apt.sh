@@ -19,6 +19,8 @@ if [ ! -e "$policy" ]; then
   made_policy=1
 fi
 run() { apt-get -y -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@" > "$log" 2>&1 < /dev/null; }
+# A run that was killed half way leaves work that apt refuses to go on without.
+[ -z "$(ls -A /var/lib/dpkg/updates 2> /dev/null)" ] || dpkg --configure -a > /dev/null 2>&1 < /dev/null || true
 if ! run install --no-install-recommends "$@"; then
   # Stale or empty package lists are the usual reason: fetch them once and try again.
   if [ -n "${UPDATED:-}" ] || ! { run update && run install --no-install-recommends "$@"; }; then
