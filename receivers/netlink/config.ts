@@ -36,6 +36,9 @@ const conntrack = z.strictObject({
     .positive()
     .default(50_000)
     .describe('Tables larger than this are not dumped: connections by state are then absent.'),
+  dump_budget: duration('100ms').describe(
+    'Time a round may spend on dumps: with many tracking namespaces (2 to 4 ms each) every table is counted once in several rounds.',
+  ),
   events: conntrackEvents.prefault({}).describe('An event for each connection.'),
 });
 

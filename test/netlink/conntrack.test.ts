@@ -125,3 +125,31 @@ test('a full table is that of one namespace: usage near 1, drops counted, as con
   }
   assert.equal(readingOf(batch, a, 'skoop.conntrack.limit'), undefined, 'the limit is the node’s');
 });
+
+test('tables take turns when all of them together are beyond the budget; entries are always new', async () => {
+  using a = new TestNetns();
+  using b = new TestNetns();
+  for (const ns of [a, b]) fillConntrack(ns, 3);
+  // No dump is that fast: each table is counted once in many rounds.
+  const { round } = bench({ scrapers: { conntrack: { dump_budget: '1us' } } });
+  await round(a, b);
+  for (const ns of [a, b]) fillConntrack(ns, 4, { from: 100 });
+  const batch = (await round(a, b)).get('netlink/conntrack');
+  const udp = { 'network.transport': 'udp', 'skoop.conntrack.state': 'unreplied' };
+  const seen = [a, b].map((ns) => [
+    readingOf(batch, ns, 'skoop.conntrack.entries'),
+    readingOf(batch, ns, 'skoop.conntrack.connections', udp),
+  ]);
+  assert.deepEqual(seen, [
+    [7, 3],
+    [7, 3],
+  ]);
+  const { round: rich } = bench({ scrapers: { conntrack: { dump_budget: '60s' } } });
+  await rich(a, b);
+  for (const ns of [a, b]) fillConntrack(ns, 2, { from: 200 });
+  const next = (await rich(a, b)).get('netlink/conntrack');
+  assert.deepEqual(
+    [a, b].map((ns) => readingOf(next, ns, 'skoop.conntrack.connections', udp)),
+    [9, 9],
+  );
+});
