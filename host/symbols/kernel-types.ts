@@ -1,5 +1,5 @@
 import { AbsentError } from '../../pipeline/errors.ts';
-import { hostRoot, type ProcRoot } from '../proc-root.ts';
+import { hostRoot, ProcRoot } from '../proc-root.ts';
 import { Btf, btfKind } from './btf.ts';
 
 /**
@@ -20,20 +20,20 @@ export class KernelTypes {
 
   /** @throws AbsentError when the kernel has no BTF; BtfError when it cannot be read */
   static read(root: ProcRoot = hostRoot): KernelTypes {
-    const bytes = root.tryRead(root.sys('kernel/btf/vmlinux'));
+    const bytes = readOwned(root, root.sys('kernel/btf/vmlinux'));
     if (!bytes) {
       throw new AbsentError('The kernel tells nothing about its types: no /sys/kernel/btf/vmlinux.', {
         hint: 'eBPF probes need a kernel built with CONFIG_DEBUG_INFO_BTF=y.',
       });
     }
-    return new KernelTypes(new Btf(Buffer.from(bytes)), root);
+    return new KernelTypes(new Btf(bytes), root);
   }
 
   /** Types of a loaded module; undefined when it is not loaded or has none. */
   module(name: string): Btf | undefined {
     if (!this.#modules.has(name)) {
-      const bytes = this.#root.tryRead(this.#root.sys('kernel/btf', name));
-      this.#modules.set(name, bytes ? new Btf(Buffer.from(bytes), this.#core) : undefined);
+      const bytes = readOwned(this.#root, this.#root.sys('kernel/btf', name));
+      this.#modules.set(name, bytes ? new Btf(bytes, this.#core) : undefined);
     }
     return this.#modules.get(name);
   }
@@ -111,6 +111,11 @@ export class KernelTypes {
       return id === undefined ? undefined : byValue(btf.enumerators(id));
     });
   }
+}
+
+/** Reads into a buffer of its own: the root's would keep the size of the largest file for good, and BTF has megabytes. */
+function readOwned(root: ProcRoot, path: string): Buffer | undefined {
+  return new ProcRoot({ proc: root.procPath, sys: root.sysPath, run: root.runPath }).tryRead(path);
 }
 
 function byValue(members: readonly (readonly [string, number])[]): ReadonlyMap<number, string> {
