@@ -44,12 +44,12 @@ struct skl_drop_key {
 	__u8 proto;
 	__u8 family;
 	__u8 direction;
-	__u8 cast; /* 0 unicast, 1 broadcast or multicast */
+	__u8 cast; /* 0 = plain, 1 = multicast or broadcast, 2 = TCP with FIN, where only the location tells */
 };
 
 SKL_COUNTER_MAP(skl_drops, skl_drop_key, 8192);
 
-/* Locations that user space knows as everyday noise: 1 = always, 2 = for multicast and broadcast. */
+/* Locations that user space knows as everyday noise: 0 = always, else for this value of `cast`. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 256);
@@ -94,7 +94,7 @@ static __always_inline bool is_quiet(__u64 location, __u8 cast)
 {
 	__u32 *when = bpf_map_lookup_elem(&skl_quiet, &location);
 
-	return when && (*when == 1 || cast);
+	return when && (!*when || *when == cast);
 }
 
 static __always_inline void fill_netfilter(struct packetloss_event *e, const struct sk_buff *skb)
@@ -112,7 +112,7 @@ static __always_inline void fill_netfilter(struct packetloss_event *e, const str
 }
 
 static __always_inline void fill(struct packetloss_event *e, const struct sk_buff *skb, const struct sock *sk,
-				 const struct skl_drop_key *key, __u64 location, __u8 pkt_type, const struct skl_tuple *tuple,
+				 const struct skl_drop_key *key, __u64 location, const struct skl_tuple *tuple,
 				 const struct skl_l4 *l4)
 {
 	struct net_device *dev = BPF_CORE_READ(skb, dev);
@@ -123,7 +123,7 @@ static __always_inline void fill(struct packetloss_event *e, const struct sk_buf
 	e->length = BPF_CORE_READ(skb, len);
 	e->ethertype = bpf_ntohs(BPF_CORE_READ(skb, protocol));
 	e->direction = key->direction;
-	e->cast = pkt_type;
+	e->cast = key->cast;
 	e->tcp_flags = l4->tcp_flags;
 	e->icmp_type = l4->icmp_type;
 	e->icmp_code = l4->icmp_code;
@@ -138,7 +138,7 @@ static __always_inline void fill(struct packetloss_event *e, const struct sk_buf
 }
 
 static __always_inline void emit(void *ctx, const struct sk_buff *skb, const struct sock *sk, const struct skl_drop_key *key,
-				 __u64 location, __u8 pkt_type, __u8 class, const struct skl_tuple *tuple,
+				 __u64 location, __u8 class, const struct skl_tuple *tuple,
 				 const struct skl_l4 *l4)
 {
 	__u64 cgroup = skl_cgroup_of_sock(sk);
@@ -148,7 +148,7 @@ static __always_inline void emit(void *ctx, const struct sk_buff *skb, const str
 
 		if (!s)
 			return;
-		fill(&s->event, skb, sk, key, location, pkt_type, tuple, l4);
+		fill(&s->event, skb, sk, key, location, tuple, l4);
 		if (class == CLASS_NETFILTER)
 			fill_netfilter(&s->event, skb);
 		bpf_get_stack(ctx, s->stack, sizeof(s->stack), 0);
@@ -158,7 +158,7 @@ static __always_inline void emit(void *ctx, const struct sk_buff *skb, const str
 
 		if (!e)
 			return;
-		fill(e, skb, sk, key, location, pkt_type, tuple, l4);
+		fill(e, skb, sk, key, location, tuple, l4);
 		bpf_ringbuf_submit(e, 0);
 	}
 }
@@ -197,15 +197,18 @@ static __always_inline int drop(void *ctx, const struct sk_buff *skb, __u64 loca
 	key.cast = pkt_type == 1 || pkt_type == 2 || is_multicast(&tuple);
 	key.proto = tuple.proto;
 	key.family = tuple.family;
-	if (class == CLASS_WHERE)
+	if (class == CLASS_WHERE) {
 		key.location = location;
+		if (!key.cast && (l4.tcp_flags & 1))
+			key.cast = 2;
+	}
 	skl_add(&skl_drops, &key, 1);
-	if (class == CLASS_NOISE || (class == CLASS_CAST && key.cast) ||
-	    (class == CLASS_CONTROL && key.cast && is_control(key.proto)))
+	if (class == CLASS_NOISE || (class == CLASS_CAST && key.cast == 1) ||
+	    (class == CLASS_CONTROL && key.cast == 1 && is_control(key.proto)))
 		return 0;
 	if (class == CLASS_WHERE && is_quiet(location, key.cast))
 		return 0;
-	emit(ctx, skb, sk, &key, location, pkt_type, class, &tuple, &l4);
+	emit(ctx, skb, sk, &key, location, class, &tuple, &l4);
 	return 0;
 }
 

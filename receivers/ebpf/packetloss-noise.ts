@@ -9,6 +9,8 @@ export interface NoiseEntry {
   readonly castOnly?: boolean;
   /** Only for multicast of IGMP and ICMPv6: group membership, router and neighbour discovery. */
   readonly controlOnly?: boolean;
+  /** Only for TCP segments with FIN (locations only). */
+  readonly finOnly?: boolean;
   readonly why: string;
 }
 
@@ -54,6 +56,16 @@ export const noiseReasons: readonly NoiseEntry[] = [
 
 /** By function, where the reason says nothing. */
 export const noiseLocations: readonly NoiseEntry[] = [
+  {
+    name: 'tcp_v4_rcv',
+    finOnly: true,
+    why: 'The end of a connection in TIME_WAIT took the FIN (kernels before 6.2 say no more).',
+  },
+  {
+    name: 'tcp_v6_rcv',
+    finOnly: true,
+    why: 'The end of a connection in TIME_WAIT took the FIN (kernels before 6.2 say no more).',
+  },
   { name: 'ip_rcv_finish_core', castOnly: true, why: 'Multicast or broadcast for a group nobody here joined.' },
   { name: 'ip_rcv_finish', castOnly: true, why: 'Multicast or broadcast for a group nobody here joined.' },
   { name: 'ip_route_input_noref', castOnly: true, why: 'Multicast or broadcast for a group nobody here joined.' },

@@ -18,7 +18,7 @@ import type { Collection, Series } from './collection.ts';
 import { DropReasons } from './drop-reasons.ts';
 import { hookFromStack, hookName, plainName } from './netfilter.ts';
 import { ChainWatch } from './netfilter-chains.ts';
-import { noiseLocations } from './packetloss-noise.ts';
+import { type NoiseEntry, noiseLocations } from './packetloss-noise.ts';
 import {
   defineProbe,
   type EventDraft,
@@ -160,9 +160,14 @@ type Config = z.output<typeof config>;
 const directions = ['receive', 'transmit'] as const;
 const quiet = new Map(noiseLocations.map((n) => [n.name, n]));
 
-function isQuiet(location: string | undefined, cast: boolean): boolean {
+/** Value of `cast` (see bpf/packetloss.event.h) that an entry is about; 0 = all. */
+function castOf(entry: NoiseEntry): number {
+  return entry.castOnly ? 1 : entry.finOnly ? 2 : 0;
+}
+
+function quietEntry(location: string | undefined, cast: number): NoiseEntry | undefined {
   const entry = location === undefined ? undefined : quiet.get(plainName(location));
-  return entry !== undefined && (cast || !entry.castOnly);
+  return entry !== undefined && (castOf(entry) === 0 || castOf(entry) === cast) ? entry : undefined;
 }
 
 class PacketLoss implements ProbeRun {
@@ -197,11 +202,11 @@ class PacketLoss implements ProbeRun {
   }
 
   /** Tells the kernel half that a location is everyday noise, so that it makes no more events. */
-  #silence(address: string, location: string): void {
+  #silence(address: string, entry: NoiseEntry): void {
     const key = Buffer.alloc(8);
     key.writeBigUInt64LE(BigInt(`0x${address}`));
     const when = Buffer.alloc(4);
-    when.writeUInt32LE(quiet.get(plainName(location))?.castOnly ? 2 : 1);
+    when.writeUInt32LE(castOf(entry));
     this.#quietMap?.update(key, when);
   }
 
@@ -211,9 +216,9 @@ class PacketLoss implements ProbeRun {
     const e = full?.event ?? layout.packetlossEvent.decode(view, at);
     const reason = this.#reasons.name(e.reason);
     const location = this.#function(e.location);
-    const cast = e.cast === 1 || e.cast === 2;
-    if (this.#reasons.saysNothing(e.reason) && location !== undefined && isQuiet(location, cast)) {
-      this.#silence(e.location, location);
+    const noise = this.#reasons.saysNothing(e.reason) ? quietEntry(location, e.cast) : undefined;
+    if (noise) {
+      this.#silence(e.location, noise);
       return undefined;
     }
     const attributes: MutableAttributes = { 'kubeskoop.type': 'PACKETLOSS' };
@@ -271,8 +276,8 @@ class PacketLoss implements ProbeRun {
     let series = this.#series.get(id);
     if (!series) {
       const location = key.location === '' ? undefined : this.#function(key.location);
-      const cast = key.cast !== 0;
-      const noise = this.#reasons.isNoise(key.reason, cast, key.proto) || isQuiet(location, cast);
+      const noise =
+        this.#reasons.isNoise(key.reason, key.cast === 1, key.proto) || quietEntry(location, key.cast) !== undefined;
       const attributes: MutableAttributes = { 'skoop.drop.reason': this.#reasons.name(key.reason) };
       if (location !== undefined) attributes['skoop.drop.location'] = location;
       const transport = transportName(key.proto);

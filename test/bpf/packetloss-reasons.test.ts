@@ -48,7 +48,7 @@ test('nftables drop while forwarding belongs to the router', async () => {
   using router = new Netns();
   using b = new Netns();
   connect(a, router);
-  router.run('ip link set eth0 name left');
+  router.run('ip link set eth0 down; ip link set eth0 name left; ip link set left up');
   connect(router, b);
   router.run('ip addr flush dev eth0; ip addr add 10.98.0.1/24 dev eth0; sysctl -qw net.ipv4.ip_forward=1');
   b.run('ip addr flush dev eth0; ip addr add 10.98.0.2/24 dev eth0');
