@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { test } from 'node:test';
 import type { LogRecord } from '../../pipeline/batch.ts';
 import { connect, Netns, ProbeSession } from './harness.ts';
@@ -145,4 +146,39 @@ r.close()`,
     [],
   );
   assert.ok(session.sum('skoop.packet.noise', b, { 'network.transport': 'udp' }) >= 11);
+});
+
+test('table and chain of a netfilter drop, where the kernel can be watched', async () => {
+  using a = new Netns();
+  a.run(
+    'nft add table ip skl; nft "add chain ip skl c { type filter hook input priority 0; }"; nft add rule ip skl c udp dport 9 drop',
+  );
+  using session = await ProbeSession.start('packetloss', { netfilter_chains: 'always' });
+  a.python(send('127.0.0.1', 5));
+
+  const found = await dropsOf(session, a, 'NETFILTER_DROP');
+  assert.equal(found.length, 5);
+  // Without kprobes there is no fentry either: then neither is told.
+  const watched = existsSync('/sys/bus/event_source/devices/kprobe');
+  for (const e of found) {
+    assert.equal(e.attributes['skoop.netfilter.hook'], 'input');
+    assert.equal(e.attributes['skoop.netfilter.table'], watched ? 'skl' : undefined);
+    assert.equal(e.attributes['skoop.netfilter.chain'], watched ? 'c' : undefined);
+  }
+});
+
+test('chains are watched on demand: from the first netfilter drop on', async () => {
+  using a = new Netns();
+  a.run(
+    'nft add table ip skl; nft "add chain ip skl c { type filter hook input priority 0; }"; nft add rule ip skl c udp dport 9 drop',
+  );
+  using session = await ProbeSession.start('packetloss');
+  a.python(send('127.0.0.1', 1));
+  assert.equal((await dropsOf(session, a, 'NETFILTER_DROP')).length, 1);
+  a.python(send('127.0.0.1', 3));
+  const found = await dropsOf(session, a, 'NETFILTER_DROP');
+  assert.equal(found.length, 4);
+  assert.equal(found[0]?.attributes['skoop.netfilter.chain'], undefined);
+  const watched = existsSync('/sys/bus/event_source/devices/kprobe');
+  assert.equal(found[3]?.attributes['skoop.netfilter.chain'], watched ? 'c' : undefined);
 });
