@@ -95,6 +95,24 @@ export class MapReader {
     return this.#values.subarray(0, this.#stride);
   }
 
+  /** Values each entry has: one for each possible CPU in per-CPU maps, `valueStride / copies` bytes apart. */
+  get copies(): number {
+    return this.#copies;
+  }
+
+  /**
+   * Removes a key of a hash map and returns its last values, or undefined when it is not there. Valid until the next call.
+   * Since Linux 5.14.
+   *
+   * @throws BpfError
+   */
+  take(key: Buffer): Buffer | undefined {
+    const r = libbpf().lookupAndDelete(this.map.fd, key, this.#values);
+    if (r === -Errno.ENOENT) return undefined;
+    if (r < 0) throw new BpfError(`take from map ${this.map.name}`, -r);
+    return this.#values.subarray(0, this.#stride);
+  }
+
   /** Writes an entry; `value` holds one value for each copy. False when the map is full. @throws BpfError */
   update(key: Buffer, value: Buffer): boolean {
     const r = libbpf().update(this.map.fd, key, value, 0);

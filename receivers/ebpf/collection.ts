@@ -1,5 +1,5 @@
 import { type Codec, type View, viewOf } from '../../bpf/record.ts';
-import { MapReader } from '../../host/bpf/map-reader.ts';
+import { type MapEntries, MapReader } from '../../host/bpf/map-reader.ts';
 import type { BpfMap } from '../../host/bpf/object.ts';
 import { makeSchema, noResource, type Owner, type Schema, type Snapshot, slotsOf } from '../../pipeline/batch.ts';
 import type { Attributes, MetricDefinition } from '../../pipeline/catalogue.ts';
@@ -27,8 +27,6 @@ interface OwnerState {
   round: number;
 }
 
-/** Shapes remembered; a shape is the set of series of one owner. */
-const maxShapes = 512;
 /** Series remembered between rounds; a round itself is bounded by the maps. */
 const maxSeries = 16_384;
 
@@ -41,7 +39,9 @@ export class Collection {
   readonly #byId = new Map<number, Series>();
   #nextId = 0;
   readonly #owners = new Map<string, OwnerState>();
-  readonly #schemas = new Map<string, Schema>();
+  /** By the set of series; those of the last round only, since what churns makes a new one each time. */
+  #schemas = new Map<string, Schema>();
+  #sweeps = false;
   readonly #readers = new Map<string, MapReader>();
   #round = 0;
   #nowMs = 0;
@@ -57,10 +57,28 @@ export class Collection {
     return series;
   }
 
+  /**
+   * Drops the series of these metrics that got no value in this round, so that peers that come and go do not pile up. To be called at the
+   * end of a round by a probe that keeps none of them; who comes back gets a new object from {@link series}.
+   */
+  forgetUnused(metrics: readonly MetricDefinition[]): void {
+    this.#sweeps = true;
+    const used = new Set<number>();
+    for (const state of this.#owners.values()) {
+      if (state.round === this.#round) for (const id of state.values.keys()) used.add(id);
+    }
+    for (const [key, series] of this.#series) {
+      if (used.has(series.id) || !metrics.includes(series.metric)) continue;
+      this.#series.delete(key);
+      this.#byId.delete(series.id);
+    }
+  }
+
   begin(nowMs: number): void {
     this.#round++;
     this.#nowMs = nowMs;
     // Series that come and go (one for each peer) must not add up; those a probe remembers come back by themselves.
+    if (this.#sweeps) return;
     if (this.#series.size > maxSeries) this.#series.clear();
     if (this.#byId.size > maxSeries) {
       this.#byId.clear();
@@ -115,6 +133,11 @@ export class Collection {
     return reader;
   }
 
+  /** Visits a map as it is, many entries at a time: for maps so large that decoding each key would hold the event loop. */
+  batches(map: BpfMap, visit: (entries: MapEntries) => void): void {
+    this.#reader(map).readAll(visit);
+  }
+
   /**
    * Visits a map whose keys begin with struct skl_owner: `visit(key, copies)` where `copies` are views of each CPU's value. All the
    * reading a probe needs when the two ready-made forms below do not fit.
@@ -165,14 +188,10 @@ export class Collection {
     for (const owner of owners) this.#owners.delete(owner);
   }
 
-  #schema(ids: readonly number[]): Schema {
+  #schema(ids: readonly number[], next: Map<string, Schema>): Schema {
     const shape = ids.join();
-    let schema = this.#schemas.get(shape);
-    if (!schema) {
-      if (this.#schemas.size >= maxShapes) this.#schemas.clear();
-      schema = makeSchema(ids.map((id) => this.#byId.get(id)!));
-      this.#schemas.set(shape, schema);
-    }
+    const schema = next.get(shape) ?? this.#schemas.get(shape) ?? makeSchema(ids.map((id) => this.#byId.get(id)!));
+    next.set(shape, schema);
     return schema;
   }
 
@@ -189,9 +208,10 @@ export class Collection {
       const other = newest.get(netns);
       if (!other || other.cookie < state.cookie) newest.set(netns, state);
     }
+    const schemas = new Map<string, Schema>();
     for (const state of newest.values()) {
       const ids = [...state.values.keys()].sort((a, b) => a - b);
-      const schema = this.#schema(ids);
+      const schema = this.#schema(ids, schemas);
       const values = new Float64Array(schema.slots);
       for (const [i, s] of schema.series.entries()) values.set(state.values.get(ids[i]!)!, s.offset);
       out.push({
@@ -203,6 +223,7 @@ export class Collection {
         values,
       });
     }
+    this.#schemas = schemas;
     return out;
   }
 }

@@ -1,4 +1,5 @@
 import biolatency from './biolatency.ts';
+import flow from './flow.ts';
 import listen from './listen.ts';
 import netiftxlat from './netiftxlat.ts';
 import packetloss from './packetloss.ts';
@@ -28,4 +29,5 @@ export const probes: readonly ProbeDefinition[] = [
   tasklatency,
   virtcmdlatency,
   socketlatency,
+  flow,
 ];
