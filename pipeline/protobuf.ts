@@ -114,6 +114,12 @@ export class ProtobufWriter {
     this.position += bytes.length;
   }
 
+  /** UTF-8 bytes alone, for formats that are text. */
+  text(text: string): void {
+    this.reserve(text.length * 3);
+    this.position += this.buffer.write(text, this.position);
+  }
+
   /** Length and UTF-8 bytes. */
   string(text: string): void {
     if (text.length <= smallString && this.#ascii(text)) return;

@@ -149,6 +149,31 @@ test('protobuf with snappy holds the same', async () => {
   assert.deepEqual(protobufOf(request!.body), expected);
 });
 
+test('keys that become one name are sent once, the event before its resource', async () => {
+  for (const format of ['json', 'protobuf'] as const) {
+    const { backend, exporter } = await setup({ format });
+    const attributes = {
+      'a.b': 'first',
+      a_b: 'second',
+      level: 'mine',
+      'container.id': 'own',
+      flag: true,
+      list: ['x', 'y'],
+    };
+    await exporter.push(batchOf([event(1, { attributes })]), never);
+    const { body } = backend.received[0]!;
+    const [stream] = format === 'json' ? jsonOf(body).streams : protobufOf(body);
+    assert.deepEqual(stream!.values[0]![2], {
+      level: 'warn',
+      a_b: 'first',
+      container_id: 'own',
+      flag: 'true',
+      list: 'x,y',
+      k8s_pod_name: 'web-1',
+    });
+  }
+});
+
 test('orders each stream by time, and keeps twins apart by a nanosecond', async () => {
   const { backend, exporter } = await setup({ line: 'body' });
   const at = (ns: number, body: string) => event(0, { timeUnixNs: BigInt(ns), body });

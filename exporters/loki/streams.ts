@@ -11,7 +11,14 @@ export interface Stream {
   /** Attribute keys that are labels and need not be metadata too. */
   readonly labelled: ReadonlySet<string>;
   /** Metadata of resources, made once for each. */
-  readonly resources: WeakMap<Resource, readonly Pair[]>;
+  readonly resources: WeakMap<Resource, ResourceMetadata>;
+}
+
+interface ResourceMetadata {
+  readonly pairs: readonly Pair[];
+  readonly names: ReadonlySet<string>;
+  /** `,"k8s_pod_name":"web-0"`, to be put behind other members. */
+  readonly json: string;
 }
 
 export type Pair = readonly [name: string, value: string];
@@ -26,7 +33,7 @@ export class Streams {
   readonly #labels: readonly (readonly [label: string, key: string])[];
   readonly #fixed: readonly (readonly [string, string])[];
   readonly #labelled: ReadonlySet<string>;
-  readonly #resources = new WeakMap<Resource, readonly Pair[]>();
+  readonly #resources = new WeakMap<Resource, ResourceMetadata>();
   readonly #known = new Map<string, Stream>();
 
   constructor(config: Pick<LokiConfig, 'labels' | 'static_labels'>) {
@@ -121,6 +128,9 @@ const severityNames = { 5: 'debug', 9: 'info', 13: 'warn', 17: 'error' } as cons
 
 /** Names of metadata keys as Loki allows them; kept, since they are few. */
 const names = new Map<string, string>();
+/** Which key has a name, and the names that more than one key has. */
+const keys = new Map<string, string>();
+const ambiguous = new Set<string>(['level']);
 
 function nameOf(key: string): string {
   let name = names.get(key);
@@ -128,6 +138,8 @@ function nameOf(key: string): string {
     name = key.replace(/[^a-zA-Z0-9_]/g, '_').replace(/^(\d)/, '_$1');
     if (names.size >= maxKept) names.clear();
     names.set(key, name);
+    if ((keys.get(name) ?? key) !== key) ambiguous.add(name);
+    keys.set(name, key);
   }
   return name;
 }
@@ -136,10 +148,30 @@ function nameOf(key: string): string {
 export function metadataOf({ record, stream }: Entry): Pair[] {
   const out: Pair[] = [['level', severityNames[record.severityNumber]]];
   const seen = pairsOf(record.attributes, stream.labelled, out);
-  for (const pair of resourcePairs(record.resource, stream)) {
+  for (const pair of resourceMetadata(record.resource, stream).pairs) {
     if (!seen.has(pair[0])) out.push(pair);
   }
   return out;
+}
+
+/** {@link metadataOf} as a JSON object, without making the pairs unless two keys have the same name. */
+export function metadataJson(entry: Entry): string {
+  const { record, stream } = entry;
+  const resource = resourceMetadata(record.resource, stream);
+  const { attributes } = record;
+  let text = `{"level":"${severityNames[record.severityNumber]}"`;
+  for (const key in attributes) {
+    if (stream.labelled.has(key)) continue;
+    const name = nameOf(key);
+    if (ambiguous.has(name) || resource.names.has(name)) return pairsJson(metadataOf(entry));
+    const value = attributes[key]!;
+    text += `,"${name}":${typeof value === 'number' ? `"${value}"` : JSON.stringify(textOf(value))}`;
+  }
+  return `${text}${resource.json}}`;
+}
+
+function pairsJson(pairs: readonly Pair[]): string {
+  return `{${pairs.map(([name, value]) => `"${name}":${JSON.stringify(value)}`).join(',')}}`;
 }
 
 function pairsOf(attributes: Attributes, labelled: ReadonlySet<string>, out: Pair[]): Set<string> {
@@ -154,13 +186,13 @@ function pairsOf(attributes: Attributes, labelled: ReadonlySet<string>, out: Pai
   return seen;
 }
 
-function resourcePairs(resource: Resource, { labelled, resources }: Stream): readonly Pair[] {
-  let pairs = resources.get(resource);
-  if (!pairs) {
-    const made: Pair[] = [];
-    pairsOf(resource.attributes, labelled, made);
-    pairs = made;
-    resources.set(resource, pairs);
+function resourceMetadata(resource: Resource, { labelled, resources }: Stream): ResourceMetadata {
+  let made = resources.get(resource);
+  if (!made) {
+    const pairs: Pair[] = [];
+    const seen = pairsOf(resource.attributes, labelled, pairs);
+    made = { pairs, names: seen, json: pairs.length === 0 ? '' : `,${pairsJson(pairs).slice(1, -1)}` };
+    resources.set(resource, made);
   }
-  return pairs;
+  return made;
 }

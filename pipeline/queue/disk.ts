@@ -18,7 +18,9 @@ const retryMs = 1000;
 const cacheBytes = 1024 * 1024;
 /** Size of the log at which it is moved into the database, and at which the writer itself ends it. */
 const logBytes = 2 * 1024 * 1024;
-const logLimitBytes = 16 * 1024 * 1024;
+const logLimitBytes = 64 * 1024 * 1024;
+/** What may wait for a checkpoint to end. */
+const checkpointBytes = 4 * 1024 * 1024;
 /** What a row and its index take besides the payload. */
 const rowBytes = 64;
 /** Times the oldest batches make room before new ones wait in memory instead. */
@@ -142,7 +144,7 @@ export class DiskStore implements Store {
 
   #write(entry: Entry): void {
     this.#changes.write(entry);
-    if (this.#changes.bytes >= groupBytes && !this.#failing) this.#commit();
+    if (this.#changes.bytes >= groupBytes && !this.#failing) this.#commitGroup();
     else this.#schedule();
   }
 
@@ -164,7 +166,7 @@ export class DiskStore implements Store {
 
   #schedule(): void {
     if (!this.#events || this.#timer) return;
-    this.#timer = this.#options.clock.scheduler.schedule(() => this.#commit(), this.#failing ? retryMs : groupMs);
+    this.#timer = this.#options.clock.scheduler.schedule(() => this.#commitGroup(), this.#failing ? retryMs : groupMs);
   }
 
   #cancel(): void {
@@ -173,6 +175,16 @@ export class DiskStore implements Store {
   }
 
   // --- writing ---
+
+  /**
+   * Commits, but not while a checkpoint runs: the log begins anew only when a writer finds all of it moved into the file, and the group that
+   * waits is what would not be.
+   */
+  #commitGroup(): void {
+    this.#cancel();
+    if (this.#checkpointer?.busy && this.#changes.bytes < checkpointBytes) return;
+    this.#commit();
+  }
 
   #commit(): void {
     this.#cancel();
@@ -210,12 +222,19 @@ export class DiskStore implements Store {
     }
     this.#file?.reserve(this.#options.clock.monotonicMs());
     if (this.#log >= logLimitBytes) this.#endLog();
-    else if (this.#log >= logBytes && !this.#checkpointer?.busy) {
-      // Once the worker has moved most of it, what is left is little, and the log can begin anew.
-      this.#checkpointer?.run((error) => (error ? this.#events?.failed('checkpoint', error) : this.#endLog()));
-    }
+    else if (this.#log >= logBytes && !this.#checkpointer?.busy) this.#checkpoint();
   }
 
+  #checkpoint(): void {
+    const before = this.#log;
+    this.#checkpointer?.run((error) => {
+      if (error) this.#events?.failed('checkpoint', error);
+      else this.#log -= before;
+      this.#commit();
+    });
+  }
+
+  /** The worker does not keep up: the writer waits for the disk itself. */
   #endLog(): void {
     try {
       this.#file?.checkpoint('RESTART');

@@ -131,7 +131,7 @@ async function faultyBackend(
     // These are taken, but the sender does not learn it.
     if (dice < 0.11) return take() && fault('cut after taking', { cut: 'before' });
     if (dice < 0.13) return take() && fault('answer cut short', { cut: 'body' });
-    if (dice < 0.135) return take() && fault('no answer', { hang: true });
+    if (dice < 0.132) return take() && fault('no answer', { hang: true });
     const told = take();
     if (dice < 0.2) return fault('slow', { delayMs: 60, sent: told });
     return fault('ok', { sent: told });
