@@ -221,7 +221,9 @@ async function disk(fsync: string) {
   const directory = mkdtempSync(join(tmpdir(), `skl-bench-queue-${process.pid}-`));
   try {
     const context = { ...testContext({ id: 'bench' }), clock: systemClock };
-    const config = otlp.config.parse({ sending_queue: { storage: 'disk', directory, fsync, queue_bytes: '2GiB', queue_size: 10_000_000 } });
+    const config = otlp.config.parse({
+      sending_queue: { storage: 'disk', directory, fsync, queue_bytes: '2GiB', queue_size: 10_000_000 },
+    });
     const down = { push: () => new Promise<void>(() => {}) };
     const queue = createQueue({ exporter: down, config: otlp.queue!(config), context });
     await queue.start();

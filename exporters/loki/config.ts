@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { bytes } from '../../pipeline/fields.ts';
 import { checkHttpPush, checkUrl, httpPushFields } from '../../pipeline/http-push/index.ts';
-import { queueFields } from '../../pipeline/queue/config.ts';
+import { checkQueue, queueFields } from '../../pipeline/queue/config.ts';
 
 /** Loki's default limit (validation.max-label-names-per-series). */
 const maxLabels = 15;
@@ -61,7 +61,7 @@ export type LokiConfig = z.output<typeof config>;
 
 /** Rules across keys. */
 export function check(c: LokiConfig) {
-  const problems = [...checkUrl(c.endpoint, ['endpoint']), ...checkHttpPush(c)];
+  const problems = [...checkUrl(c.endpoint, ['endpoint']), ...checkHttpPush(c), ...checkQueue(c)];
   const n = Object.keys({ ...c.labels, ...c.static_labels }).length;
   if (n === 0)
     problems.push({ path: ['labels'], message: 'expected at least one label: Loki refuses streams without' });

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { bytes } from '../../pipeline/fields.ts';
 import { checkHttpPush, checkUrl, httpPushFields } from '../../pipeline/http-push/index.ts';
-import { queueFields } from '../../pipeline/queue/config.ts';
+import { checkQueue, queueFields } from '../../pipeline/queue/config.ts';
 
 export const config = z.strictObject({
   endpoint: z
@@ -22,7 +22,7 @@ export type OtlpConfig = z.output<typeof config>;
 
 /** Rules across keys. */
 export function check(c: OtlpConfig) {
-  const problems = [...checkUrl(c.endpoint, ['endpoint']), ...checkHttpPush(c)];
+  const problems = [...checkUrl(c.endpoint, ['endpoint']), ...checkHttpPush(c), ...checkQueue(c)];
   if (c.metrics_endpoint !== undefined) problems.push(...checkUrl(c.metrics_endpoint, ['metrics_endpoint']));
   if (c.logs_endpoint !== undefined) problems.push(...checkUrl(c.logs_endpoint, ['logs_endpoint']));
   if (c.protocol === 'grpc' && c.compression === 'zstd') {

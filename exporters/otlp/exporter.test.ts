@@ -378,9 +378,10 @@ test('an empty section is the defaults; URLs and rules across keys', () => {
     compression: 'zstd',
     tls: { cert_file: '/x' },
     auth: { bearer: {}, basic: { username: 'u' } },
+    sending_queue: { storage: 'disk' },
   });
   assert.deepEqual(
     check(bad).map((p) => p.path.join('.')),
-    ['endpoint', 'auth', 'auth.bearer', 'auth.basic', 'tls', 'compression'],
+    ['endpoint', 'auth', 'auth.bearer', 'auth.basic', 'tls', 'sending_queue.directory', 'compression'],
   );
 });

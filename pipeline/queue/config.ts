@@ -38,3 +38,9 @@ export const queueFields = {
 
 /** The parsed form of {@link queueFields}. Durations in ms, sizes in bytes. */
 export type QueueConfig = z.output<z.ZodObject<typeof queueFields>>;
+
+/** Rules across these keys, for an exporter's `check`. */
+export function checkQueue({ sending_queue }: QueueConfig): { path: readonly string[]; message: string }[] {
+  if (sending_queue.storage === 'memory' || sending_queue.directory !== undefined) return [];
+  return [{ path: ['sending_queue', 'directory'], message: 'storage: disk needs a directory' }];
+}
