@@ -38,11 +38,19 @@ export const attributes = {
   'skoop.icmp.code': { description: 'ICMP code.' },
   'skoop.latency': { description: 'Measured duration, seconds.' },
   'cpu.logical_number': { description: 'CPU it happened on.' },
-  'error.type': { description: 'Name of the errno, `ECONNREFUSED`; `aborted` = the process gave up first.' },
+  'error.type': {
+    description:
+      'Name of the errno, `ECONNREFUSED`; `aborted` = the process gave up first; `SERVFAIL`, `timeout` of DNS.',
+  },
   'skoop.tcp.syn_retransmits': { description: 'SYNs sent again in this attempt.' },
   'skoop.queue.length': { description: 'Fill of the queue when it happened.' },
   'skoop.queue.limit': { description: 'Size of the queue.' },
   'skoop.udp.reason': { description: 'What was full.', values: ['receive_buffer', 'memory_limit', 'other'] },
+  'server.address': { description: 'Server that was asked.' },
+  'server.port': { description: 'Port of the server.' },
+  'dns.question.name': { description: 'Name that was asked for; `...` at its end = longer than what is carried.' },
+  'skoop.dns.question.type': { description: 'Type of record that was asked for, `AAAA`.' },
+  'skoop.dns.rcode': { description: 'What the answer says, `NOERROR`.' },
   'skoop.stack': {
     description: 'Kernel stack, innermost first: addresses from the receiver, functions after processors/symbolize.',
   },

@@ -1,4 +1,5 @@
 import biolatency from './biolatency.ts';
+import dns from './dns.ts';
 import flow from './flow.ts';
 import listen from './listen.ts';
 import netiftxlat from './netiftxlat.ts';
@@ -29,5 +30,6 @@ export const probes: readonly ProbeDefinition[] = [
   tasklatency,
   virtcmdlatency,
   socketlatency,
+  dns,
   flow,
 ];
