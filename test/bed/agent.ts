@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { stringify } from 'yaml';
-import { type WaitOptions, waitFor } from './command.ts';
+import { GiveUp, type WaitOptions, waitFor } from './command.ts';
 import { parseExposition, type Sample } from './exposition.ts';
 import { childOf, type TestNode } from './node.ts';
 
@@ -102,7 +102,7 @@ export async function startAgent(node: TestNode, config: string | object, option
     path = '/metrics',
     address = scrapeAddress,
   } = {}) => {
-    if (state.exit !== undefined) throw new Error(`The agent ended with ${state.exit}. ${said()}`);
+    if (state.exit !== undefined) throw new GiveUp(`The agent ended with ${state.exit}. ${said()}`);
     const url = `http://${address}${path}`;
     const curl = ['curl', '-sS', '--fail-with-body', '--max-time', '20', '-H', `Accept: ${accept}`, url];
     const { code, stdout, stderr } = await node.run(curl);
@@ -128,6 +128,7 @@ export async function startAgent(node: TestNode, config: string | object, option
       try {
         return await waitFor(what, async () => look(await samples()), { everyMs: 150, ...waitOptions });
       } catch (error) {
+        if (error instanceof GiveUp) throw error;
         throw new Error(`${(error as Error).message}. ${said()}`, { cause: (error as Error).cause });
       }
     },

@@ -63,8 +63,12 @@ export interface WaitOptions {
   readonly everyMs?: number;
 }
 
+/** Thrown by what is given to {@link waitFor}: it cannot come any more. */
+export class GiveUp extends Error {}
+
 /**
- * Looks until `look` returns something other than undefined, null or false, and returns it. What it throws counts as "not yet".
+ * Looks until `look` returns something other than undefined, null or false, and returns it. What it throws counts as "not yet", but
+ * for {@link GiveUp}.
  *
  * @param what says what was waited for, in the error after the deadline.
  */
@@ -78,6 +82,7 @@ export async function waitFor<T>(what: string, look: () => T | Promise<T>, optio
       if (seen !== undefined && seen !== null && seen !== false) return seen as Exclude<T, undefined | null | false>;
       last = undefined;
     } catch (error) {
+      if (error instanceof GiveUp) throw error;
       last = error;
     }
     if (performance.now() > deadline) {

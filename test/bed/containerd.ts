@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
-import { waitFor } from './command.ts';
+import { GiveUp, waitFor } from './command.ts';
 import { type CriClient, criClient } from './cri.ts';
 import { imageTar, pauseImage } from './image.ts';
 import { childOf, type TestNode } from './node.ts';
@@ -96,7 +96,7 @@ export async function startContainerd(
   const start = async () => {
     child = spawnContainerd(node);
     await waitFor('containerd to answer', async () => {
-      if (child.exitCode !== null) throw new Error(`containerd ended: ${log().split('\n').slice(-5).join('\n')}`);
+      if (child.exitCode !== null) throw new GiveUp(`containerd ended: ${log().split('\n').slice(-5).join('\n')}`);
       const { status } = await cri.call<{ status: { conditions: { type: string; status: boolean }[] } }>(
         'Status',
         {},

@@ -122,7 +122,7 @@ export async function startNode(name: string): Promise<TestNode> {
   const enter = (argv: readonly string[], options: { readonly netnsOfPid?: number } = {}) => {
     const { netnsOfPid } = options;
     const net = netnsOfPid === undefined ? '--net' : `--net=${path(`/proc/${netnsOfPid}/ns/net`)}`;
-    return ['nsenter', '--target', String(initPid), '--mount', '--uts', '--pid', net, '--', ...argv];
+    return ['nsenter', '--target', String(initPid), '--mount', '--root', '--uts', '--pid', net, '--', ...argv];
   };
 
   let stopping: Promise<void> | undefined;
