@@ -1,7 +1,7 @@
 import { interval, Observable, type Subscriber, type Subscription } from 'rxjs';
 import { Kernel } from '../../bpf/kernel.ts';
 import { RingPump } from '../../host/bpf/ring-pump.ts';
-import { sharedInventory } from '../../host/netns/inventory.ts';
+import { type NetnsInfo, sharedInventory } from '../../host/netns/inventory.ts';
 import { hostRoot } from '../../host/proc-root.ts';
 import { type Batch, type LogRecord, noResource, type Scope } from '../../pipeline/batch.ts';
 import type { Receiver, ReceiverContext } from '../../pipeline/component.ts';
@@ -29,6 +29,8 @@ class Session {
   #ring: SharedRing | undefined;
   #pump: RingPump | undefined;
   #closed = false;
+  /** The scan that was last asked for ended namespaces: a namespace born after it is not missing because it is asked twice. */
+  #scan: readonly NetnsInfo[] | undefined;
   /** Wall clock minus CLOCK_MONOTONIC, ns; taken anew for each slice, since the wall clock is set now and then. */
   #wallOffsetNs = 0n;
 
@@ -174,7 +176,8 @@ class Session {
     const { telemetry } = this.#context;
     try {
       const found = await sharedInventory(hostRoot).fresh(this.#config.collection_interval / 2);
-      if (this.#closed) return;
+      if (this.#closed || found === this.#scan) return;
+      this.#scan = found;
       const alive = new Set(found.map((n) => n.netns));
       for (const probe of this.#active) probe?.reap(alive);
       telemetry.recovered('removing ended namespaces');

@@ -1,4 +1,4 @@
-import { type NetnsInventory, sharedInventory } from '../../host/netns/inventory.ts';
+import { type NetnsInfo, type NetnsInventory, sharedInventory } from '../../host/netns/inventory.ts';
 import { hostRoot, type ProcRoot } from '../../host/proc-root.ts';
 import type { Clock } from '../../pipeline/clock.ts';
 
@@ -18,6 +18,8 @@ const searchEveryMs = 50;
 const maxKnown = 1024;
 /** How long an answer holds, ms; a socket's inode may be used again. */
 const holdsMs = 30_000;
+/** Least time between two scans of all processes, ms, and how long it holds that nobody was found. */
+const scanEveryMs = 1_000;
 
 /**
  * Finds the process of a socket by its inode, as `ss -p` does: the kernel does not keep it. Only processes of the socket's network
@@ -29,6 +31,7 @@ export class SocketOwners {
   readonly #clock: Clock;
   readonly #known = new Map<string, { readonly owner: SocketOwner | undefined; readonly untilMs: number }>();
   #searchedMs = Number.NEGATIVE_INFINITY;
+  #scannedMs = Number.NEGATIVE_INFINITY;
 
   constructor(clock: Clock, root: ProcRoot = hostRoot, inventory: NetnsInventory = sharedInventory(root)) {
     this.#clock = clock;
@@ -48,25 +51,28 @@ export class SocketOwners {
     if (hit && hit.untilMs > nowMs) return hit.owner;
     if (nowMs - this.#searchedMs < searchEveryMs) return undefined;
     this.#searchedMs = nowMs;
-    const owner = this.#search(netns, `socket:[${inode}]`);
+    const owner = this.#search(netns, `socket:[${inode}]`, nowMs);
     if (this.#known.size >= maxKnown) this.#known.clear();
-    this.#known.set(key, { owner, untilMs: nowMs + holdsMs });
+    this.#known.set(key, { owner, untilMs: nowMs + (owner ? holdsMs : scanEveryMs) });
     return owner;
   }
 
-  #search(netns: number, link: string): SocketOwner | undefined {
-    const space = this.#inventory.current().find((n) => n.netns === netns) ?? this.#lookAgain(netns);
+  /** Among the processes of the last scan, then, since the namespace or the process may be younger than it, of a new one. */
+  #search(netns: number, link: string, nowMs: number): SocketOwner | undefined {
+    const owner = this.#among(this.#inventory.current(), netns, link);
+    if (owner !== undefined || nowMs - this.#scannedMs < scanEveryMs) return owner;
+    this.#scannedMs = nowMs;
+    return this.#among(this.#inventory.scan(), netns, link);
+  }
+
+  #among(namespaces: readonly NetnsInfo[], netns: number, link: string): SocketOwner | undefined {
+    const space = namespaces.find((n) => n.netns === netns);
     for (const pid of space?.pids.slice(0, maxProcesses) ?? []) {
       if (!this.#holds(pid, link)) continue;
       const comm = this.#root.tryReadText(this.#root.proc(pid, 'comm'))?.trim();
       if (comm !== undefined) return { pid, comm };
     }
     return undefined;
-  }
-
-  /** A namespace that is younger than the last scan. */
-  #lookAgain(netns: number) {
-    return this.#inventory.scan().find((n) => n.netns === netns);
   }
 
   #holds(pid: number, link: string): boolean {
