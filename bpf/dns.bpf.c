@@ -7,7 +7,7 @@
  * too), both with BTF since v5.5. Both are where addresses are as on the wire on this side of any NAT, so that question and answer agree.
  * A program of type syscall (since v5.14), run at each reading, looks for questions without answer.
  *
- * Cost: 20 ns for each packet of the machine that is not UDP, 90 ns for datagrams, 600 ns for a question with its answer.
+ * Cost: 20 ns for each packet of the machine, 50 ns for those that arrive while a question is open: on by default.
  * Cannot see: DNS over TCP, TLS, HTTPS; other ports than 53; answers whose DNS header lies in a page fragment (no driver known to
  * leave less than 128 bytes in front); questions behind IPv6 extension headers.
  */
@@ -55,6 +55,9 @@ struct {
 	__type(key, struct skl_dns_ask_key);
 	__type(value, struct skl_dns_ask);
 } skl_asked SEC(".maps");
+
+/* Entries of skl_asked: while there are none, packets that arrive cost next to nothing. Never lower than the truth. */
+__u64 skl_open = 0;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -164,7 +167,15 @@ static __always_inline void tell(const struct skl_dns_ask_key *key, const struct
 	bpf_ringbuf_submit(e, 0);
 }
 
-/* Only who removes the question may count it, so that an answer and a search at the same time do not both do so. */
+/* True for the one who removed it, so that an answer and a search at the same time do not both count. */
+static __always_inline bool removed(struct skl_dns_ask_key *key)
+{
+	if (bpf_map_delete_elem(&skl_asked, key))
+		return false;
+	__sync_fetch_and_sub(&skl_open, 1);
+	return true;
+}
+
 static __always_inline void unanswered(const struct skl_dns_ask_key *key, const struct skl_dns_ask *ask, __u64 now)
 {
 	struct skl_dns_key count = { .owner = key->owner, .what = DNS_TIMEOUTS, .family = key->tuple.family };
@@ -184,7 +195,7 @@ static __always_inline void remember(struct skl_dns_ask_key *key, const struct s
 	/* asked again with the same number from the same socket: the first one was not answered */
 	if (old) {
 		*ask = *old;
-		if (!bpf_map_delete_elem(&skl_asked, key))
+		if (removed(key))
 			unanswered(key, ask, bpf_ktime_get_ns());
 	}
 	ask->since = bpf_ktime_get_ns();
@@ -195,8 +206,11 @@ static __always_inline void remember(struct skl_dns_ask_key *key, const struct s
 	__builtin_memset(ask->question, 0, SKL_QUESTION);
 	if (length && bpf_probe_read_kernel(ask->question, length, p->question))
 		ask->length = 0;
-	if (bpf_map_update_elem(&skl_asked, key, ask, BPF_ANY))
+	__sync_fetch_and_add(&skl_open, 1);
+	if (bpf_map_update_elem(&skl_asked, key, ask, BPF_NOEXIST)) {
+		__sync_fetch_and_sub(&skl_open, 1);
 		skl_count_full(SKL_FULL_STATE);
+	}
 }
 
 SEC("tp_btf/net_dev_queue")
@@ -209,7 +223,8 @@ int BPF_PROG(skl_question, struct sk_buff *skb)
 	struct dns_packet p = {};
 	struct sock *sk = skb->sk;
 
-	if (!sk || !concerns(skb->protocol, nh, 2))
+	/* without a call for TCP; of what is no full socket this reads something else, and the header decides */
+	if (!sk || sk->sk_protocol != IPPROTO_UDP || !concerns(skb->protocol, nh, 2))
 		return 0;
 	/* the reference to the socket stays while a packet crosses into another namespace: there it is not the socket's any more */
 	if (sk->__sk_common.skc_net.net != skb->dev->nd_net.net || !parse(&p, skb->protocol, nh, end))
@@ -236,7 +251,7 @@ static __always_inline void answered(struct skl_dns_ask_key *key, const struct s
 	if (!ask)
 		return;
 	*ask = *found;
-	if (bpf_map_delete_elem(&skl_asked, key))
+	if (!removed(key))
 		return;
 	if (ns > skl_timeout_ns) { /* nobody waits for it any more */
 		unanswered(key, ask, now);
@@ -256,7 +271,7 @@ int BPF_PROG(skl_answer, struct sk_buff *skb)
 	struct dns_packet p = {};
 	struct skl_dns_ask *ask;
 
-	if (!concerns(skb->protocol, nh, 0) || !parse(&p, skb->protocol, nh, end))
+	if (!skl_open || !concerns(skb->protocol, nh, 0) || !parse(&p, skb->protocol, nh, end))
 		return 0;
 	if (bpf_probe_read_kernel(&p.message, sizeof(p.message), p.question - DNS_HEADER) || !(p.message.flags & 0x80))
 		return 0;
@@ -283,7 +298,7 @@ static long sweep_one(void *map, struct skl_dns_ask_key *key, struct skl_dns_ask
 	if (s->now < found->since || s->now - found->since < skl_timeout_ns)
 		return 0;
 	ask = *found;
-	if (!bpf_map_delete_elem(&skl_asked, &own))
+	if (removed(&own))
 		unanswered(&own, &ask, s->now);
 	return 0;
 }

@@ -10,7 +10,7 @@
  * Packets and bytes are those of the interface's own counters (a GSO packet is one packet; bytes from the link header on); a NIC that
  * merges received segments has counted them one by one before.
  *
- * Cost: 20 ns for each packet of an interface that is not counted, 200 ns for each that is: off by default.
+ * Cost: 20 ns for each packet of an interface that is not counted, 125 ns for each that is: off by default.
  * Cannot see: packets that XDP or a TCX program takes away or redirects before, and what a driver drops after it took it.
  */
 #include "skl/count.h"
