@@ -7,6 +7,7 @@ import { duration } from '../../pipeline/fields.ts';
 import { type MutableAttributes, pick } from './attributes.ts';
 import { type Collection, durationLayout, type Series } from './collection.ts';
 import { defineProbe, type EventDraft, type ProbeContext, type ProbeRun, probeFields } from './probe.ts';
+import { SeriesMemo, thresholdNs } from './series-memo.ts';
 
 const hooks: readonly HookSpec[] = [
   {
@@ -65,14 +66,14 @@ export const events = defineEvents({
 class BioLatency implements ProbeRun {
   readonly load: NonNullable<ProbeRun['load']>;
   readonly #operations: ReadonlyMap<number, string>;
-  readonly #series = new Map<string, Series>();
+  readonly #series = new SeriesMemo();
   #loaded: LoadedProbe | undefined;
 
   constructor(options: Config, context: ProbeContext) {
     // enum req_op since v6.0, enum req_opf before; REQ_OP_READ is 0 in both.
     const names = context.kernel.types.enumNamesWith('REQ_OP_READ') ?? new Map<number, string>();
     this.#operations = new Map([...names].map(([n, name]) => [n, name.replace(/^REQ_OP_/, '').toLowerCase()]));
-    this.load = { knobs: { skl_slow_ns: BigInt(Math.round(options.threshold * 1e6)) } };
+    this.load = { knobs: { skl_slow_ns: thresholdNs(options.threshold) } };
   }
 
   loaded(loaded: LoadedProbe): void {
@@ -110,15 +111,12 @@ class BioLatency implements ProbeRun {
 
   #seriesOf(out: Collection, key: layout.SklBioKey): Series {
     const id = `${key.operation}/${key.disk}`;
-    let series = this.#series.get(id);
-    if (!series) {
-      series = out.series(metrics['skoop.disk.latency'], {
+    return this.#series.of(id, () =>
+      out.series(metrics['skoop.disk.latency'], {
         'system.device': key.disk,
         'disk.io.operation': this.#operation(key.operation),
-      });
-      this.#series.set(id, series);
-    }
-    return series;
+      }),
+    );
   }
 }
 

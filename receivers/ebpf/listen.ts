@@ -13,6 +13,7 @@ import {
   probeFields,
   type RecordHead,
 } from './probe.ts';
+import { SeriesMemo } from './series-memo.ts';
 import { SocketOwners } from './socket-owner.ts';
 
 const hooks: readonly HookSpec[] = [
@@ -115,7 +116,7 @@ const metricOf: readonly MetricDefinition[] = [
 
 class Listen implements ProbeRun {
   readonly #owners: SocketOwners;
-  readonly #series = new Map<string, Series>();
+  readonly #series = new SeriesMemo();
   #loaded: LoadedProbe | undefined;
 
   constructor(context: ProbeContext) {
@@ -161,13 +162,10 @@ class Listen implements ProbeRun {
     const metric = metricOf[key.what];
     if (!metric) return undefined;
     const id = `${key.what}/${key.port}/${key.family}`;
-    let series = this.#series.get(id);
-    if (!series) {
+    return this.#series.of(id, () => {
       const type = networkType(key.family);
-      series = out.series(metric, { 'network.local.port': key.port, ...(type && { 'network.type': type }) });
-      this.#series.set(id, series);
-    }
-    return series;
+      return out.series(metric, { 'network.local.port': key.port, ...(type && { 'network.type': type }) });
+    });
   }
 }
 

@@ -7,6 +7,7 @@ import { duration } from '../../pipeline/fields.ts';
 import { addTuple, describeTuple, type MutableAttributes, pick } from './attributes.ts';
 import { type Collection, durationLayout, type Series } from './collection.ts';
 import { defineProbe, type EventDraft, type ProbeRun, probeFields, type RecordHead } from './probe.ts';
+import { SeriesMemo, thresholdNs } from './series-memo.ts';
 
 const hooks: readonly HookSpec[] = [
   {
@@ -101,12 +102,12 @@ const places = [
 class NetIfTxLat implements ProbeRun {
   readonly load: NonNullable<ProbeRun['load']>;
   readonly #xmit: boolean;
-  readonly #series = new Map<string, Series>();
+  readonly #series = new SeriesMemo();
   #loaded: LoadedProbe | undefined;
 
   constructor(options: Config) {
     this.#xmit = options.xmit;
-    this.load = { knobs: { skl_slow_ns: BigInt(Math.round(options.threshold * 1e6)) } };
+    this.load = { knobs: { skl_slow_ns: thresholdNs(options.threshold) } };
   }
 
   loaded(loaded: LoadedProbe): void {
@@ -142,12 +143,7 @@ class NetIfTxLat implements ProbeRun {
     const place = places[key.where];
     if (!place) return undefined;
     const id = `${key.where}/${key.ifname}`;
-    let series = this.#series.get(id);
-    if (!series) {
-      series = out.series(place.metric, { 'network.interface.name': key.ifname });
-      this.#series.set(id, series);
-    }
-    return series;
+    return this.#series.of(id, () => out.series(place.metric, { 'network.interface.name': key.ifname }));
   }
 }
 

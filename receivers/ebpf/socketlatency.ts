@@ -7,6 +7,7 @@ import { duration } from '../../pipeline/fields.ts';
 import { addTuple, describeTuple, type MutableAttributes, networkType, pick } from './attributes.ts';
 import { type Collection, durationLayout, type Series } from './collection.ts';
 import { defineProbe, type EventDraft, type ProbeRun, probeFields, type RecordHead } from './probe.ts';
+import { SeriesMemo, thresholdNs } from './series-memo.ts';
 
 const hooks: readonly HookSpec[] = [
   {
@@ -112,11 +113,11 @@ const kubeskoopTypes = ['SOCKETLAT_READSLOW', 'SOCKETLAT_SENDSLOW'] as const;
 
 class SocketLatency implements ProbeRun {
   readonly load: NonNullable<ProbeRun['load']>;
-  readonly #series = new Map<string, Series>();
+  readonly #series = new SeriesMemo();
   #loaded: LoadedProbe | undefined;
 
   constructor(options: Config) {
-    this.load = { knobs: { skl_slow_ns: BigInt(Math.round(options.threshold * 1e6)) } };
+    this.load = { knobs: { skl_slow_ns: thresholdNs(options.threshold) } };
   }
 
   loaded(loaded: LoadedProbe): void {
@@ -149,16 +150,13 @@ class SocketLatency implements ProbeRun {
 
   #seriesOf(out: Collection, key: layout.SklSocklatKey): Series {
     const id = `${key.direction}/${key.family}`;
-    let series = this.#series.get(id);
-    if (!series) {
+    return this.#series.of(id, () => {
       const type = networkType(key.family);
-      series = out.series(metrics['skoop.socket.latency'], {
+      return out.series(metrics['skoop.socket.latency'], {
         'skoop.socket.direction': directions[key.direction === 0 ? 0 : 1],
         ...(type && { 'network.type': type }),
       });
-      this.#series.set(id, series);
-    }
-    return series;
+    });
   }
 }
 

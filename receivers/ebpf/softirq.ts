@@ -15,6 +15,7 @@ import {
   probeFields,
   type RecordHead,
 } from './probe.ts';
+import { SeriesMemo, thresholdNs } from './series-memo.ts';
 
 const hooks: readonly HookSpec[] = [
   {
@@ -130,7 +131,7 @@ class SoftIrq implements ProbeRun {
   readonly load: NonNullable<ProbeRun['load']>;
   readonly #vectors: ReadonlyMap<number, string>;
   readonly #severeMs: number;
-  readonly #series = new Map<string, Series>();
+  readonly #series = new SeriesMemo();
   #loaded: LoadedProbe | undefined;
 
   constructor(options: Config, context: ProbeContext) {
@@ -141,7 +142,7 @@ class SoftIrq implements ProbeRun {
     this.load = {
       knobs: {
         skl_vectors: mask >>> 0,
-        skl_slow_ns: BigInt(Math.round(options.threshold * 1e6)),
+        skl_slow_ns: thresholdNs(options.threshold),
         skl_stack_on: options.enable_stack ? 1 : 0,
       },
     };
@@ -183,15 +184,12 @@ class SoftIrq implements ProbeRun {
 
   #seriesOf(out: Collection, key: layout.SklSoftirqKey): Series {
     const id = `${key.vector}/${key.phase}`;
-    let series = this.#series.get(id);
-    if (!series) {
-      series = out.series(metrics['skoop.softirq.duration'], {
+    return this.#series.of(id, () =>
+      out.series(metrics['skoop.softirq.duration'], {
         'skoop.softirq.type': this.#vectors.get(key.vector) ?? String(key.vector),
         'skoop.softirq.phase': phases[key.phase] ?? 'execute',
-      });
-      this.#series.set(id, series);
-    }
-    return series;
+      }),
+    );
   }
 }
 

@@ -9,6 +9,7 @@ import { duration } from '../../pipeline/fields.ts';
 import { type MutableAttributes, pick } from './attributes.ts';
 import { type Collection, durationLayout, type Series } from './collection.ts';
 import { defineProbe, type EventDraft, type ProbeRun, probeFields } from './probe.ts';
+import { thresholdNs } from './series-memo.ts';
 
 const hooks: readonly HookSpec[] = [
   {
@@ -68,7 +69,7 @@ class TaskLatency implements ProbeRun {
   constructor(options: Config) {
     const node = options.node_tasks ? undefined : hostNetns();
     this.load = {
-      knobs: { skl_slow_ns: BigInt(Math.round(options.threshold * 1e6)), skl_left_out: node ?? 0 },
+      knobs: { skl_slow_ns: thresholdNs(options.threshold), skl_left_out: node ?? 0 },
     };
   }
 

@@ -7,6 +7,7 @@ import { defineEvents, defineMetrics } from '../../pipeline/catalogue.ts';
 import { addTuple, describeTuple, type MutableAttributes, networkType, pick } from './attributes.ts';
 import { type Collection, durationLayout, type Series } from './collection.ts';
 import { defineProbe, type EventDraft, type ProbeRun, probeFields } from './probe.ts';
+import { SeriesMemo } from './series-memo.ts';
 
 const hooks: readonly HookSpec[] = [
   {
@@ -99,7 +100,7 @@ function errorType(errno: number): string {
 const what = { connected: 0, failed: 1, accepted: 2, synRetransmit: 3 } as const;
 
 class TcpConnect implements ProbeRun {
-  readonly #series = new Map<string, Series>();
+  readonly #series = new SeriesMemo();
   #loaded: LoadedProbe | undefined;
 
   loaded(loaded: LoadedProbe): void {
@@ -134,23 +135,21 @@ class TcpConnect implements ProbeRun {
 
   #seriesOf(out: Collection, key: layout.SklConnectKey): Series {
     const id = `${key.what}/${key.family}/${key.error}`;
-    const known = this.#series.get(id);
-    if (known) return known;
-    const attributes: MutableAttributes = {};
-    const type = networkType(key.family);
-    if (type !== undefined) attributes['network.type'] = type;
-    if (key.what === what.failed) attributes['error.type'] = errorType(key.error);
-    const metric =
-      key.what === what.connected
-        ? metrics['skoop.tcp.connect.duration']
-        : key.what === what.failed
-          ? metrics['skoop.tcp.connect.failures']
-          : key.what === what.accepted
-            ? metrics['skoop.tcp.accepted']
-            : metrics['skoop.tcp.connect.syn_retransmits'];
-    const series = out.series(metric, attributes);
-    this.#series.set(id, series);
-    return series;
+    return this.#series.of(id, () => {
+      const attributes: MutableAttributes = {};
+      const type = networkType(key.family);
+      if (type !== undefined) attributes['network.type'] = type;
+      if (key.what === what.failed) attributes['error.type'] = errorType(key.error);
+      const metric =
+        key.what === what.connected
+          ? metrics['skoop.tcp.connect.duration']
+          : key.what === what.failed
+            ? metrics['skoop.tcp.connect.failures']
+            : key.what === what.accepted
+              ? metrics['skoop.tcp.accepted']
+              : metrics['skoop.tcp.connect.syn_retransmits'];
+      return out.series(metric, attributes);
+    });
   }
 }
 

@@ -5,6 +5,7 @@ import { defineMetrics } from '../../pipeline/catalogue.ts';
 import { networkType, pick } from './attributes.ts';
 import { type Collection, durationLayout, type Series } from './collection.ts';
 import { defineProbe, type ProbeRun, probeFields } from './probe.ts';
+import { SeriesMemo } from './series-memo.ts';
 
 const hooks: readonly HookSpec[] = [
   {
@@ -45,7 +46,7 @@ export const metrics = defineMetrics({
 
 class TcpRtt implements ProbeRun {
   readonly load: NonNullable<ProbeRun['load']>;
-  readonly #series = new Map<number, Series>();
+  readonly #series = new SeriesMemo<number>();
   #loaded: LoadedProbe | undefined;
 
   constructor(options: Config) {
@@ -62,13 +63,10 @@ class TcpRtt implements ProbeRun {
   }
 
   #seriesOf(out: Collection, family: number): Series {
-    let series = this.#series.get(family);
-    if (!series) {
+    return this.#series.of(family, () => {
       const type = networkType(family);
-      series = out.series(metrics['skoop.tcp.rtt'], type === undefined ? {} : { 'network.type': type });
-      this.#series.set(family, series);
-    }
-    return series;
+      return out.series(metrics['skoop.tcp.rtt'], type === undefined ? {} : { 'network.type': type });
+    });
   }
 }
 

@@ -14,6 +14,7 @@ import {
   probeFields,
   type RecordHead,
 } from './probe.ts';
+import { SeriesMemo } from './series-memo.ts';
 import { SocketOwners } from './socket-owner.ts';
 
 const hooks: readonly HookSpec[] = [
@@ -83,7 +84,7 @@ function reasonOf(errno: number): 'receive_buffer' | 'memory_limit' | 'other' {
 class Udp implements ProbeRun {
   readonly #ports: boolean;
   readonly #owners: SocketOwners;
-  readonly #series = new Map<string, Series>();
+  readonly #series = new SeriesMemo();
   #loaded: LoadedProbe | undefined;
 
   constructor(options: Config, context: ProbeContext) {
@@ -124,15 +125,13 @@ class Udp implements ProbeRun {
   #seriesOf(out: Collection, key: layout.SklUdpKey): Series {
     const port = this.#ports ? key.port : 0;
     const id = `${key.error}/${key.family}/${port}`;
-    const known = this.#series.get(id);
-    if (known) return known;
-    const attributes: MutableAttributes = { 'skoop.udp.reason': reasonOf(key.error) };
-    const type = networkType(key.family);
-    if (type !== undefined) attributes['network.type'] = type;
-    if (this.#ports) attributes['network.local.port'] = key.port;
-    const series = out.series(metrics['skoop.udp.overflows'], attributes);
-    this.#series.set(id, series);
-    return series;
+    return this.#series.of(id, () => {
+      const attributes: MutableAttributes = { 'skoop.udp.reason': reasonOf(key.error) };
+      const type = networkType(key.family);
+      if (type !== undefined) attributes['network.type'] = type;
+      if (this.#ports) attributes['network.local.port'] = key.port;
+      return out.series(metrics['skoop.udp.overflows'], attributes);
+    });
   }
 }
 

@@ -7,6 +7,7 @@ import { duration } from '../../pipeline/fields.ts';
 import { type MutableAttributes, pick } from './attributes.ts';
 import { type Collection, durationLayout, type Series } from './collection.ts';
 import { defineProbe, type EventDraft, type ProbeRun, probeFields } from './probe.ts';
+import { thresholdNs } from './series-memo.ts';
 
 const hooks: readonly HookSpec[] = [
   {
@@ -73,7 +74,7 @@ class VirtCmdLatency implements ProbeRun {
 
   constructor(options: Config) {
     this.#severeMs = options.severe;
-    this.load = { knobs: { skl_slow_ns: BigInt(Math.round(options.threshold * 1e6)) } };
+    this.load = { knobs: { skl_slow_ns: thresholdNs(options.threshold) } };
   }
 
   loaded(loaded: LoadedProbe): void {
