@@ -29,6 +29,25 @@ test('files longer than the buffer are read whole, and the buffer is used again'
   assert.equal(first.toString(), 'xyz', 'valid until the next read only');
 });
 
+test('a record is read whole whatever its size, and a large buffer is not kept', () => {
+  for (const length of [0, 10, 65_535, 65_536, 65_537, 200_000]) {
+    const text = 'y'.repeat(length);
+    writeFileSync(root.proc(7, 'record'), text);
+    assert.equal(root.readText(root.proc(7, 'record'), 'record'), text);
+  }
+  writeFileSync(root.proc(7, 'huge'), Buffer.alloc(1_000_000));
+  assert.equal(root.read(root.proc(7, 'huge')).buffer.byteLength, 1 << 20);
+  assert.equal(root.read(root.proc(7, 'short')).buffer.byteLength, 1 << 16);
+});
+
+test('files the kernel prints in one piece come the same with one read as with two', () => {
+  for (const file of ['stat', 'limits', 'cgroup', 'net/snmp6', 'net/sockstat6']) {
+    const path = `/proc/self/${file}`;
+    const lines = (text: string) => text.split('\n').length;
+    assert.equal(lines(hostRoot.readText(path, 'record')), lines(hostRoot.readText(path)), file);
+  }
+});
+
 test('what is gone is undefined, what is wrong throws', () => {
   assert.equal(root.tryRead(root.proc(8, 'stat')), undefined);
   assert.equal(root.tryReadText(root.proc(8, 'stat')), undefined);

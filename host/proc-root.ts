@@ -23,6 +23,14 @@ export function isGone(error: unknown): boolean {
 /** `NSFS_MAGIC` of include/uapi/linux/magic.h: the file system of namespace files. */
 const nsfsMagic = 0x6e736673;
 
+/** How the kernel prints a file; see {@link ProcRoot.read}. */
+export type FileShape = 'any' | 'record';
+
+/** Enough for nearly every file: a record that does not fit costs more reads. */
+const firstBytes = 64 * 1024;
+/** Most of the read buffer that outlives a read: kernel symbols and BTF are megabytes, read once. */
+const keptBytes = 256 * 1024;
+
 /** The kernel makes a buffer as large as the read for files of /proc/sys and refuses one of 4 MiB (ENOMEM, proc_sys_call_handler). */
 const longestRead = 1 << 20;
 
@@ -36,7 +44,7 @@ export class ProcRoot {
   readonly procPath: string;
   readonly sysPath: string;
   readonly runPath: string;
-  #buffer = Buffer.allocUnsafeSlow(64 * 1024);
+  #buffer = Buffer.allocUnsafeSlow(firstBytes);
 
   constructor(options: ProcRootOptions = {}) {
     this.procPath = options.proc ?? '/proc';
@@ -63,9 +71,13 @@ export class ProcRoot {
    * The whole file, in a buffer that the next `read` overwrites: parse it at once or copy it. No `stat` is made (procfs files say
    * size 0); small files cost open, two reads, close.
    *
+   * @param shape `record`: the kernel prints this file in one piece (single_open(), ONE() of fs/proc/base.c, kernfs), as it does
+   *              net/snmp, PID/stat and the files of a cgroup, but not net/dev. Then seq_read_iter() of fs/seq_file.c gives all of it to
+   *              the first read that has room, and the second read, which would say that this was the end, is left out.
    * @throws the system's error with its errno name in `code`.
    */
-  read(path: string): Buffer {
+  read(path: string, shape: FileShape = 'any'): Buffer {
+    if (this.#buffer.length > keptBytes) this.#buffer = Buffer.allocUnsafeSlow(firstBytes);
     const fd = openSync(path, 'r');
     try {
       let length = 0;
@@ -73,8 +85,8 @@ export class ProcRoot {
         if (length === this.#buffer.length) this.#grow();
         const room = Math.min(this.#buffer.length - length, longestRead);
         const n = readSync(fd, this.#buffer, length, room, null);
-        if (n === 0) return this.#buffer.subarray(0, length);
         length += n;
+        if (n === 0 || (shape === 'record' && n < room)) return this.#buffer.subarray(0, length);
       }
     } finally {
       closeSync(fd);
@@ -82,14 +94,14 @@ export class ProcRoot {
   }
 
   /** The whole file as text (latin1-safe: kernel files are ASCII; names in them may be any bytes, read as UTF-8). */
-  readText(path: string): string {
-    return this.read(path).toString('utf8');
+  readText(path: string, shape: FileShape = 'any'): string {
+    return this.read(path, shape).toString('utf8');
   }
 
   /** As {@link read}, undefined when the file or the process is gone (ENOENT, ESRCH, EINVAL). Other errors throw. */
-  tryRead(path: string): Buffer | undefined {
+  tryRead(path: string, shape: FileShape = 'any'): Buffer | undefined {
     try {
-      return this.read(path);
+      return this.read(path, shape);
     } catch (error) {
       if (isGone(error)) return undefined;
       throw error;
@@ -97,8 +109,8 @@ export class ProcRoot {
   }
 
   /** As {@link readText}, undefined when the file or the process is gone. */
-  tryReadText(path: string): string | undefined {
-    return this.tryRead(path)?.toString('utf8');
+  tryReadText(path: string, shape: FileShape = 'any'): string | undefined {
+    return this.tryRead(path, shape)?.toString('utf8');
   }
 
   /** Names in a directory, as the kernel orders them; empty when it is gone. */

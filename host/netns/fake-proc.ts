@@ -3,6 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ProcRoot } from '../proc-root.ts';
 
+interface Process {
+  readonly netns: number;
+  readonly cgroup?: string;
+  readonly comm?: string;
+  readonly starttime?: number;
+  readonly kernelThread?: boolean;
+}
+
 /** A machine in a folder, for tests: processes come, go and change. */
 export class FakeProc {
   readonly folder: string = mkdtempSync(join(tmpdir(), 'skl-fakeproc-'));
@@ -19,14 +27,16 @@ export class FakeProc {
   }
 
   /** Makes a process, or replaces it by a new one with the same pid. */
-  start(pid: number, p: { netns: number; cgroup?: string; comm?: string; starttime?: number }): void {
+  start(pid: number, p: Process): void {
     const directory = this.root.proc(pid);
     // Made aside and moved, so that it gets another inode than the one it replaces.
     const fresh = `${directory}.new`;
     mkdirSync(join(fresh, 'ns'), { recursive: true });
     symlinkSync(`net:[${p.netns}]`, join(fresh, 'ns/net'));
-    const zeros = '0 '.repeat(18);
-    writeFileSync(join(fresh, 'stat'), `${pid} (${p.comm ?? 'app'}) S ${zeros}${p.starttime ?? 1000 + pid} 0 0\n`);
+    const zeros = (count: number) => '0 '.repeat(count);
+    const flags = p.kernelThread ? 0x20_0000 : 0;
+    const stat = `S ${zeros(5)}${flags} ${zeros(12)}${p.starttime ?? 1000 + pid}`;
+    writeFileSync(join(fresh, 'stat'), `${pid} (${p.comm ?? 'app'}) ${stat} 0 0\n`);
     writeFileSync(join(fresh, 'cgroup'), `0::${p.cgroup ?? '/'}\n`);
     if (existsSync(directory)) rmSync(directory, { recursive: true });
     renameSync(fresh, directory);

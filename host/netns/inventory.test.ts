@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, test } from 'node:test';
-import { hostRoot } from '../proc-root.ts';
+import { hostRoot, ProcRoot } from '../proc-root.ts';
 import { FakeProc } from './fake-proc.ts';
 import { NetnsInventory, sharedInventory } from './inventory.ts';
 
@@ -158,4 +158,33 @@ test('scan and scanAsync agree on this machine about this process', async () => 
   for (const all of [inventory.scan(), await inventory.scanAsync()]) {
     assert.ok(all.find((n) => n.netns === own)?.pids.includes(process.pid));
   }
+});
+
+test('threads of the kernel are known again by their inode alone', () => {
+  class CountingRoot extends ProcRoot {
+    links: string[] = [];
+    override readlink(path: string): string | undefined {
+      this.links.push(path);
+      return super.readlink(path);
+    }
+  }
+  const { procPath: proc, sysPath: sys, runPath: run } = machine.root;
+  const root = new CountingRoot({ proc, sys, run });
+  machine.start(2, { netns: 100, comm: 'kthreadd', kernelThread: true });
+  machine.start(9, { netns: 100 });
+  const inventory = new NetnsInventory(root, clock);
+  inventory.scan();
+  assert.equal(inventory.process(2)?.kernelThread, true);
+  assert.equal(inventory.process(9)?.kernelThread, false);
+  assert.ok(root.links.includes(root.proc(2, 'ns/net')));
+  root.links = [];
+  assert.deepEqual(inventory.scan()[0]?.pids, [1, 2, 9]);
+  assert.ok(!root.links.includes(root.proc(2, 'ns/net')));
+  assert.ok(root.links.includes(root.proc(9, 'ns/net')));
+  machine.start(2, { netns: 300 });
+  assert.deepEqual(
+    inventory.scan().map((n) => n.pids),
+    [[1, 9], [2]],
+    'another process with its pid is looked at',
+  );
 });

@@ -33,7 +33,7 @@ export interface NetnsInfo {
   readonly firstSeenMs: number;
 }
 
-/** A process (thread group leader) of a container. */
+/** A process (thread group leader). */
 export interface ProcessInfo {
   readonly pid: number;
   /** Clock ticks since boot; with `pid` a unique identity. */
@@ -41,6 +41,8 @@ export interface ProcessInfo {
   readonly netns: number;
   readonly podUid?: string;
   readonly containerId?: string;
+  /** True for a thread of the kernel: no descriptors, no container, always in the first network namespace. */
+  readonly kernelThread: boolean;
 }
 
 interface CachedProcess extends ProcessInfo {
@@ -127,6 +129,11 @@ export class NetnsInventory {
     return this.#result?.pods ?? new Map();
   }
 
+  /** A process of the last scan. */
+  process(pid: number): ProcessInfo | undefined {
+    return this.#processes.get(pid);
+  }
+
   async #scanInSlices(): Promise<readonly NetnsInfo[]> {
     const steps = this.#steps(await this.#root.listAsync(this.#root.procPath));
     let started = performance.now();
@@ -165,9 +172,10 @@ export class NetnsInventory {
     const root = this.#root;
     const directory = root.proc(pid);
     const inode = root.statInode(directory);
+    const known = this.#processes.get(pid);
+    if (known?.kernelThread && known.inode === inode) return known;
     const netns = inode === undefined ? undefined : parseNetnsLink(root.readlink(`${directory}/ns/net`));
     if (inode === undefined || netns === undefined) return undefined;
-    const known = this.#processes.get(pid);
     if (known !== undefined && known.inode === inode && known.netns === netns) {
       const settled = nowMs - known.firstSeenMs >= youngMs;
       if (settled && (pid + scanNumber) % recheckScans !== 0) return known;
@@ -178,13 +186,13 @@ export class NetnsInventory {
   }
 
   #readProcess(pid: number, directory: string, inode: number, netns: number, nowMs: number): CachedProcess | undefined {
-    const stat = parsePidStat(this.#root.tryRead(`${directory}/stat`));
-    const cgroup = this.#root.tryReadText(`${directory}/cgroup`);
+    const stat = parsePidStat(this.#root.tryRead(`${directory}/stat`, 'record'));
+    const cgroup = this.#root.tryReadText(`${directory}/cgroup`, 'record');
     if (stat === undefined) return undefined;
     const known = this.#processes.get(pid);
     const firstSeenMs = known?.starttime === stat.starttime ? known.firstSeenMs : nowMs;
-    const { starttime, comm } = stat;
-    return { pid, starttime, comm, netns, inode, firstSeenMs, ...parseCgroupFile(cgroup ?? '') };
+    const { starttime, comm, kernelThread } = stat;
+    return { pid, starttime, comm, kernelThread, netns, inode, firstSeenMs, ...parseCgroupFile(cgroup ?? '') };
   }
 
   #finish(groups: Map<number, Group>, pods: Map<string, ProcessInfo[]>, nowMs: number): readonly NetnsInfo[] {

@@ -101,7 +101,6 @@ export class Collection {
     const entities = this.#entities(found);
     if (entities) emit(entities);
     const { clock } = this.#context;
-    const pods = this.#inventory.podProcesses();
     const out: Output = new Map();
     await slices.turn();
     await this.#gather('namespaces', namespaceScrapers, out, (add) => this.#readNamespaces(found, slices, add));
@@ -109,7 +108,7 @@ export class Collection {
       this.#nodeFiles.read(found, this.#node, clock.nowMs(), add),
     );
     await this.#gather('pods', podScrapers, out, (add) =>
-      this.#podFiles.read(pods, found, this.#node, clock, slices, add),
+      this.#podFiles.read(this.#inventory, found, this.#node, clock, slices, add),
     );
     this.#node.endRound(clock.nowMs());
     for (const [scraper, snapshots] of out) {

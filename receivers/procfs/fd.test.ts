@@ -57,3 +57,44 @@ it('a large directory is listed by a pool thread from the second time on', async
   assert.deepEqual(open, [2001, 1999, 2001]);
   assert.deepEqual(listed, ['here', 'pool', 'here']);
 });
+
+it('a limit is kept for some rounds while the process is the same, and threads of the kernel are left out', async () => {
+  let limit = 100;
+  let limitsRead = 0;
+  const listed: string[] = [];
+  class Counting extends ProcRoot {
+    override list(path: string): string[] {
+      listed.push(path);
+      return ['0', '1', '2', '3', '4'];
+    }
+    override read(): Buffer {
+      limitsRead++;
+      return Buffer.from(`Max open files            ${limit}                 524288               files     \n`);
+    }
+    override readlink(): string {
+      return 'pipe:[1]';
+    }
+  }
+  const fd = scraper(new Counting());
+  const round = async (starttime: number) => {
+    const processes = [
+      { pid: 3, starttime },
+      { pid: 2, starttime: 1, kernelThread: true },
+    ];
+    const values = await fd.collect({ key: '', owner: undefined, processes }, new Slices());
+    fd.endRound();
+    return values?.[2];
+  };
+  assert.equal(await round(7), 0.05);
+  limit = 50;
+  assert.equal(await round(7), 0.05);
+  assert.equal(limitsRead, 1);
+  assert.equal(await round(8), 0.1, 'another process with the same pid');
+  limit = 25;
+  const seen = [];
+  for (let i = 0; i < 16; i++) seen.push(await round(8));
+  assert.equal(seen.filter((v) => v === 0.1).length + seen.filter((v) => v === 0.2).length, 16);
+  assert.equal(seen.at(-1), 0.2, 'read again within 16 rounds');
+  assert.equal(limitsRead, 3);
+  assert.ok(listed.every((path) => path.endsWith('/3/fd')));
+});

@@ -240,12 +240,14 @@ describe('processes and pods', () => {
       containerIds: [],
       firstSeenMs: 0,
     });
-    const process = (pid: number, netns: number) => ({ pid, starttime: 1, netns });
+    const process = (pid: number, netns: number) => ({ pid, starttime: 1, netns, kernelThread: pid === 2 });
     const pods = new Map([
       ['own', [process(10, 7)]],
       ['host', [process(20, 1)]],
     ]);
-    const groups = processGroups(pods, [info(1, true, 1, 2, 20), info(7, false, 10)]);
+    const namespaces = [info(1, true, 1, 2, 20), info(7, false, 10)];
+    const groups = processGroups(pods, namespaces, (pid) => (pid === 2 ? process(2, 1) : undefined));
+    assert.deepEqual(groups.at(-1)?.processes, [{ pid: 1 }, process(2, 1)], 'with what the scan knows');
     assert.deepEqual(
       groups.map((g) => [g.owner, g.processes.map((p) => p.pid)]),
       [

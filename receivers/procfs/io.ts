@@ -79,7 +79,7 @@ export class IoScraper {
 
   #read(pid: number): readonly number[] | undefined {
     const { root, permitted, reject } = this.#context;
-    const text = permitted('io', () => root.tryRead(root.proc(pid, 'io')));
+    const text = permitted('io', () => root.tryRead(root.proc(pid, 'io'), 'record'));
     const io = text && parseIo(text, reject);
     return io && this.#wanted.map(([, , field]) => io[field]);
   }
@@ -96,7 +96,7 @@ export class IoScraper {
       const parent = state.parents.get(key);
       if (parent !== undefined && (pids.has(parent) || !state.pids.has(parent))) continue;
       if (slices.due()) await slices.turn();
-      const text = this.#context.root.tryRead(this.#context.root.proc(process.pid, 'stat'));
+      const text = this.#context.root.tryRead(this.#context.root.proc(process.pid, 'stat'), 'record');
       const now = text && parseParentPid(text);
       if (now !== undefined) state.parents.set(key, now);
     }

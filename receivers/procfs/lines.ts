@@ -100,8 +100,10 @@ export function startsWith(text: Buffer, at: number, name: Buffer): boolean {
 export function eachLine(text: Buffer, reject: Reject, visit: (start: number, end: number) => void): void {
   let at = 0;
   while (at < text.length) {
-    const end = text.indexOf(NEWLINE, at);
-    if (end < 0) {
+    // The lines are short: Buffer.indexOf() would cost more to call than this takes.
+    let end = at;
+    while (end < text.length && text[end] !== NEWLINE) end++;
+    if (end === text.length) {
       reject('truncated');
       return;
     }

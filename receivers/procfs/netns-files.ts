@@ -123,7 +123,8 @@ export class NetnsFiles {
     emit: Emit,
   ): NetnsReading | undefined {
     const read = (file: string, parse: (text: Buffer) => void): boolean => {
-      const text = this.#context.root.tryRead(`${directory}/${file}`);
+      // All but dev are printed in one piece (proc_create_net_single(); net/ipv4/proc.c and net/ipv6/proc.c).
+      const text = this.#context.root.tryRead(`${directory}/${file}`, file === 'dev' ? 'any' : 'record');
       if (text === undefined) return false;
       parse(text);
       return true;

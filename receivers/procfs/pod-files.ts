@@ -1,4 +1,4 @@
-import type { NetnsInfo, ProcessInfo } from '../../host/netns/inventory.ts';
+import type { NetnsInfo, NetnsInventory } from '../../host/netns/inventory.ts';
 import type { Clock } from '../../pipeline/clock.ts';
 import type { ProcfsConfig } from './config.ts';
 import { FdScraper } from './fd.ts';
@@ -32,14 +32,14 @@ export class PodFiles {
   }
 
   async read(
-    pods: ReadonlyMap<string, readonly ProcessInfo[]>,
+    inventory: Pick<NetnsInventory, 'podProcesses' | 'process'>,
     found: readonly NetnsInfo[],
     node: OwnerState,
     clock: Clock,
     slices: Slices,
     emit: Emit,
   ): Promise<void> {
-    const groups = processGroups(pods, found);
+    const groups = processGroups(inventory.podProcesses(), found, (pid) => inventory.process(pid));
     for (const group of groups) {
       if (slices.due()) await slices.turn();
       const state = group.owner === undefined ? node : this.#owner(group, clock.nowMs());
@@ -51,6 +51,7 @@ export class PodFiles {
       if (this.#psi) put('psi', this.#psi, this.#psi.collect(group));
       if (this.#sched) put('sched', this.#sched, await this.#sched.collect(group, slices));
     }
+    this.#fd?.endRound();
     const alive = new Set(groups.map((g) => g.key));
     this.#io?.keep(alive);
     this.#sched?.keep(alive);

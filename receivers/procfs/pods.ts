@@ -19,12 +19,19 @@ export interface Process {
   readonly pid: number;
   /** Clock ticks since boot; undefined where nobody looked (processes outside of pods). */
   readonly starttime?: number;
+  /** True: it has no descriptors. */
+  readonly kernelThread?: boolean;
 }
 
-/** All groups of the last scan: pods in the order the kernel shows them, then the node. */
+/**
+ * All groups of the last scan: pods in the order the kernel shows them, then the node.
+ *
+ * @param processOf what the scan knows of a process.
+ */
 export function processGroups(
   pods: ReadonlyMap<string, readonly ProcessInfo[]>,
   namespaces: readonly NetnsInfo[],
+  processOf: (pid: number) => Process | undefined,
 ): ProcessGroup[] {
   const host = namespaces.find((n) => n.host)?.netns;
   const inPods = new Set<number>();
@@ -34,7 +41,8 @@ export function processGroups(
     groups.push({ key: uid, owner: podOwner(uid, processes, host), processes });
   }
   const others = namespaces.flatMap((n) => n.pids.filter((pid) => !inPods.has(pid)));
-  if (others.length > 0) groups.push({ key: '', owner: undefined, processes: others.map((pid) => ({ pid })) });
+  if (others.length > 0)
+    groups.push({ key: '', owner: undefined, processes: others.map((pid) => processOf(pid) ?? { pid }) });
   return groups;
 }
 
@@ -71,7 +79,7 @@ export class Cgroups {
     let known = this.#cache.get(group.key);
     if (known === undefined) {
       for (const { pid } of group.processes) {
-        const text = this.#root.tryReadText(this.#root.proc(pid, 'cgroup'));
+        const text = this.#root.tryReadText(this.#root.proc(pid, 'cgroup'), 'record');
         if (text === undefined) continue;
         known = this.#resolve(text, group.key);
         this.#cache.set(group.key, known);

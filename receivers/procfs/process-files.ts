@@ -1,4 +1,4 @@
-import { eachLine, NEWLINE, parseNumber, type Reject, SPACE } from './lines.ts';
+import { eachLine, NEWLINE, parseNumber, type Reject, SPACE, startsWith } from './lines.ts';
 
 /** Parsers of the small files of one process or one cgroup; see proc_pid_io(5), proc_pid_limits(5), proc_pid_stat(5), cgroups(7). */
 
@@ -14,27 +14,35 @@ export interface ProcessIo {
   readonly writeBytes: number;
 }
 
+/** In the order of the kernel (do_io_accounting() in fs/proc/base.c). */
+const ioNames = ['rchar', 'wchar', 'syscr', 'syscw', 'read_bytes', 'write_bytes'].map((name) =>
+  Buffer.from(`${name}:`),
+);
+
 /** `rchar: 7141` and so on. Undefined when a line is missing (a kernel without CONFIG_TASK_XACCT prints nothing). */
 export function parseIo(text: Buffer, reject: Reject): ProcessIo | undefined {
-  const found = new Map<string, number>();
+  const found = ioNames.map(() => -1);
+  let due = 0;
   eachLine(text, reject, (at, end) => {
-    const colon = text.indexOf(COLON, at);
+    let colon = at;
+    while (colon < end && text[colon] !== COLON) colon++;
     if (colon <= at || colon + 2 > end) return reject('bad_line');
     const value = parseNumber(text, colon + 2, end);
     if (value < 0) return reject('bad_number');
-    found.set(text.toString('latin1', at, colon), value);
+    const field = startsWith(text, at, ioNames[due] ?? noName)
+      ? due
+      : ioNames.findIndex((name) => startsWith(text, at, name));
+    if (field < 0) return;
+    found[field] = value;
+    due = field + 1;
   });
-  const [rchar, wchar, syscr, syscw, readBytes, writeBytes] = [
-    found.get('rchar'),
-    found.get('wchar'),
-    found.get('syscr'),
-    found.get('syscw'),
-    found.get('read_bytes'),
-    found.get('write_bytes'),
-  ];
-  const complete = [rchar, wchar, syscr, syscw, readBytes, writeBytes].every((v) => v !== undefined);
-  return complete ? ({ rchar, wchar, syscr, syscw, readBytes, writeBytes } as ProcessIo) : undefined;
+  if (found.some((v) => v < 0)) return undefined;
+  const [rchar, wchar, syscr, syscw, readBytes, writeBytes] = found as [number, number, number, number, number, number];
+  return { rchar, wchar, syscr, syscw, readBytes, writeBytes };
 }
+
+/** Stands nowhere. */
+const noName = Buffer.from(':');
 
 const maxOpenFiles = Buffer.from('Max open files');
 

@@ -37,7 +37,7 @@ export class PsiScraper {
     let found = false;
     resources.forEach((resource, r) => {
       // EOPNOTSUPP: the file is there and psi is off.
-      const text = permitted('psi', () => root.tryRead(pathOf(resource)));
+      const text = permitted('psi', () => root.tryRead(pathOf(resource), 'record'));
       if (text === undefined) return;
       const pressure = parsePressure(text, reject);
       kinds.forEach((kind, k) => {

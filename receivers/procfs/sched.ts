@@ -62,13 +62,14 @@ export class SchedScraper {
   #cpuStat(cgroup: PodCgroup | undefined): CpuStat {
     const { root, reject } = this.#context;
     const read = (path: string) => {
-      const text = root.tryRead(path);
+      const text = root.tryRead(path, 'record');
       return text === undefined ? new Map<string, number>() : parseKeyed(text, reject);
     };
     const nothing = Number.NaN;
     if (cgroup?.cpu !== undefined) {
       const stat = read(`${cgroup.cpu}/cpu.stat`);
-      const usage = cgroup.cpuacct === undefined ? undefined : root.tryRead(`${cgroup.cpuacct}/cpuacct.usage`);
+      const usage =
+        cgroup.cpuacct === undefined ? undefined : root.tryRead(`${cgroup.cpuacct}/cpuacct.usage`, 'record');
       const usageNs = usage === undefined ? undefined : parseNumberFile(usage);
       return {
         cpuTime: (usageNs ?? nothing) / 1e9,
@@ -93,7 +94,7 @@ export class SchedScraper {
       const directory = root.proc(pid, 'task');
       for (const tid of root.list(directory)) {
         if (slices.due()) await slices.turn();
-        const text = root.tryRead(`${directory}/${tid}/schedstat`);
+        const text = root.tryRead(`${directory}/${tid}/schedstat`, 'record');
         const ns = text && parseRunDelayNs(text);
         if (ns !== undefined) members.push({ key: tid, values: [ns] });
       }

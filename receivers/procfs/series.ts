@@ -11,6 +11,7 @@ export type Enabled = (metric: MetricDefinition) => boolean;
 export class SeriesSet {
   readonly #series: { metric: MetricDefinition; attributes: Attributes }[] = [];
   #schema: Schema | undefined;
+  #blank = new Float64Array(0);
 
   /** Adds a series of a number metric. @returns its slot. */
   add(metric: MetricDefinition, attributes: Attributes = {}): number {
@@ -35,7 +36,9 @@ export class SeriesSet {
 
   /** One snapshot's values, all absent. A new array each time: what was emitted is frozen. */
   blank(): Float64Array {
-    return new Float64Array(this.#series.length).fill(Number.NaN);
+    if (this.#blank.length !== this.#series.length)
+      this.#blank = new Float64Array(this.#series.length).fill(Number.NaN);
+    return this.#blank.slice();
   }
 }
 
