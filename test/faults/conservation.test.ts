@@ -39,6 +39,7 @@ class Sender {
   readonly acked: Uint8Array;
   offered = 0;
   readonly trouble: string[] = [];
+  lives = 0;
   accounts: Record<string, unknown> | undefined;
 
   constructor(url: string, directory: string, size: number) {
@@ -60,7 +61,8 @@ class Sender {
       '--to',
       String(to),
     ];
-    const child = spawn(process.execPath, [...args, ...more], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const life = ['--life', String(++this.lives)];
+    const child = spawn(process.execPath, [...args, ...life, ...more], { stdio: ['ignore', 'pipe', 'inherit'] });
     children.add(child);
     const started = Promise.withResolvers<void>();
     const done = Promise.withResolvers<void>();
@@ -110,8 +112,8 @@ async function faultyBackend(
   const count = (what: string) => {
     counts[what] = (counts[what] ?? 0) + 1;
   };
-  backend.reply = ({ body }): Reply => {
-    const take = (reject = 0) => ledger.take(body, reject);
+  backend.reply = ({ body, headers }): Reply => {
+    const take = (reject = 0) => ledger.take(body, reject, Number(headers['x-life']));
     const dice = state.calm ? 1 : Math.random();
     if (!state.calm && Date.now() < outageUntilMs) {
       count('outage');
@@ -153,7 +155,7 @@ test(`${records} numbered records through ${kills} kills and a faulty backend`, 
       await life.started;
       if (kill % 10 !== 9)
         await Promise.race([life.done, new Promise((resolve) => setTimeout(resolve, Math.random() * 600))]);
-      ledger.kills.push(Date.now());
+      ledger.killed(sender.lives);
       life.child.kill('SIGKILL');
       await life.ended;
     }
@@ -222,7 +224,7 @@ test('SIGTERM with a dead backend ends within the deadline, and what was acknowl
     assert.equal(life.child.signalCode, null, 'it ended by itself');
     assert.deepEqual((sender.accounts as { dropped: object }).dropped, {});
     assert.equal(sender.accounts!['queued'], size);
-    backend.reply = ({ body }) => ({ sent: ledger.take(body, 0) });
+    backend.reply = ({ body }) => ({ sent: ledger.take(body, 0, sender.lives) });
     await sender.live(size, '--drain').ended;
     assert.equal(ledger.count(), size);
     assert.equal(ledger.duplicates, 0);

@@ -4,12 +4,17 @@ import { ProtobufReader } from '../../pipeline/protobuf.ts';
 import { numberedRecord } from '../../pipeline/queue/testing.ts';
 
 interface Times {
-  /** When the sender was told that this batch arrived; undefined when it was not told. */
+  /** Which life of the sender sent it. */
+  readonly life: number;
+  /** When that life was told that this batch arrived; undefined when it was not, or was killed before. */
   okMs: number | undefined;
 }
 
 /** Half the sender's timeout. */
 const surelyInTimeMs = 1500;
+
+/** The queue writes at least every 10 ms, on a machine that is not standing still. */
+const writtenDownMs = 1000;
 
 export class Ledger {
   /** How often each number arrived. */
@@ -20,7 +25,8 @@ export class Ledger {
   /** Batches that came again although the sender had been told, with no kill soon after that. */
   readonly unexpected: number[] = [];
   duplicates = 0;
-  readonly kills: number[] = [];
+  /** When each life was killed. */
+  readonly #kills = new Map<number, number>();
   readonly #batches = new Map<number, Times>();
 
   constructor(size: number) {
@@ -29,7 +35,7 @@ export class Ledger {
   }
 
   /** Takes a request in; its last `reject` records are refused. Returns what to call when the sender has been told. */
-  take(body: Uint8Array, reject: number): () => void {
+  take(body: Uint8Array, reject: number, life: number): () => void {
     const numbers = numbersIn(body, this.altered);
     const kept = numbers.slice(0, numbers.length - reject);
     for (const n of numbers.slice(kept.length)) this.rejected[n] = 1;
@@ -39,19 +45,24 @@ export class Ledger {
     }
     const first = numbers[0]!;
     const before = this.#batches.get(first);
-    if (before?.okMs !== undefined && !this.#killedSoonAfter(before.okMs)) this.unexpected.push(first);
-    const times: Times = { okMs: undefined };
+    if (before && this.#shouldKnow(before)) this.unexpected.push(first);
+    const times: Times = { life, okMs: undefined };
     this.#batches.set(first, times);
     const takenMs = Date.now();
     return () => {
       // On a machine that stands still for seconds the sender may have given up before it was told.
-      if (Date.now() - takenMs < surelyInTimeMs) times.okMs = Date.now();
+      if (Date.now() - takenMs < surelyInTimeMs && !this.#kills.has(life)) times.okMs = Date.now();
     };
   }
 
-  /** Told, and killed before the queue could write that down. */
-  #killedSoonAfter(ms: number): boolean {
-    return this.kills.some((k) => k >= ms - 50 && k <= ms + 2000);
+  killed(life: number): void {
+    this.#kills.set(life, Date.now());
+  }
+
+  /** True when the sender was told and lived long enough to write that down. */
+  #shouldKnow({ okMs, life }: Times): boolean {
+    const killMs = this.#kills.get(life);
+    return okMs !== undefined && (killMs === undefined || killMs > okMs + writtenDownMs);
   }
 
   count(): number {

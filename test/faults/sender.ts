@@ -18,6 +18,7 @@ const { values: args } = parseArgs({
     directory: { type: 'string' },
     from: { type: 'string' },
     to: { type: 'string' },
+    life: { type: 'string' },
     drain: { type: 'boolean', default: false },
   },
 });
@@ -25,7 +26,15 @@ const say = (line: string) => writeSync(1, `${line}\n`);
 
 const sending_queue = { storage: 'disk', directory: args.directory };
 const retry_on_failure = { initial_interval: '20ms', max_interval: '200ms' };
-const section = { endpoint: args.endpoint, timeout: '3s', compression: 'none', sending_queue, retry_on_failure };
+const headers = { 'x-life': args.life };
+const section = {
+  headers,
+  endpoint: args.endpoint,
+  timeout: '3s',
+  compression: 'none',
+  sending_queue,
+  retry_on_failure,
+};
 const declaration: ExporterDeclaration = otlp;
 const config = declaration.config.parse(section);
 const context = { ...testContext({ id: 'otlp' }), clock: systemClock };
