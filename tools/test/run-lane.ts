@@ -45,6 +45,8 @@ function nodeArguments(lane: Lane, files: readonly string[], log: string): strin
     '--test',
     `--test-concurrency=${lane.concurrency}`,
     ...isolation,
+    // A handle that one file leaves open must not hold up all that come after it.
+    '--test-force-exit',
     `--test-timeout=${lane.testTimeoutS * 1000}`,
     '--test-reporter=spec',
     `--test-reporter-destination=${log}`,

@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { relative, resolve } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import type { Lane } from './lanes.ts';
+import { failuresText, table, totals } from './report.ts';
+import { runLane } from './run-lane.ts';
+
+const root = resolve(import.meta.dirname, '../..');
+const head = "import { test } from 'node:test';\nimport assert from 'node:assert/strict';\n";
+
+describe('a lane', () => {
+  let work: string;
+  let here: string;
+  before(() => {
+    here = process.cwd();
+    process.chdir(root);
+    mkdirSync('.output', { recursive: true });
+    work = mkdtempSync(`${root}/.output/lane-`);
+  });
+  after(() => {
+    process.chdir(here);
+    rmSync(work, { recursive: true, force: true });
+    for (const end of ['.log', '.stderr.log']) rmSync(`.output/test/self-${process.pid}${end}`, { force: true });
+  });
+
+  const lane = (file: string, body: string, more: Partial<Lane> = {}): Lane => {
+    mkdirSync(`${work}/${file}`);
+    writeFileSync(`${work}/${file}/x.test.ts`, head + body);
+    return {
+      name: `self-${process.pid}`,
+      files: [`${relative(root, work)}/${file}/*.test.ts`],
+      concurrency: 1,
+      testTimeoutS: 30,
+      timeoutS: 60,
+      missing: () => undefined,
+      phase: 1,
+      track: 'a',
+      ...more,
+    };
+  };
+  const run = (l: Lane) => runLane(l, [], new AbortController().signal);
+
+  test('counts what passed, failed and was skipped, and keeps what was said', async () => {
+    const body = [
+      "test('good', () => {});",
+      "test('group', async (t) => { await t.test('inner', () => {}); await t.test('bad', () => assert.equal(1, 2)); });",
+      "test('not here', { skip: 'no such device' }, () => {});",
+    ].join('\n');
+    const result = await run(lane('counts', body));
+    assert.deepEqual([result.passed, result.failed, result.skipped], [2, 1, 1]);
+    assert.deepEqual(
+      result.failures.map((f) => f.name),
+      ['bad'],
+    );
+    assert.match(result.failures[0]?.detail ?? '', /1 !== 2/);
+    assert.deepEqual(result.whyNot, ['no such device']);
+    assert.match(failuresText([result]), /^FAILED self-\d+: bad \(\.output\/lane-\w+\/counts\/x\.test\.ts\)$/m);
+    assert.equal(totals([result, result]).line, '4 passed, 2 failed');
+    assert.match(table([result]), /^self-\d+ +\| +2 \| +1 \| +1 \| +[\d.]+ \| no such device$/m);
+  });
+
+  test('a file that does not load is a failure', async () => {
+    const result = await run(lane('broken', "import './nowhere.ts';\n"));
+    assert.deepEqual([result.passed, result.failed], [0, 1]);
+  });
+
+  test('a file whose process dies is a failure, whatever passed before', async () => {
+    const result = await run(
+      lane('dies', "test('good', () => {});\ntest('dies', () => process.kill(process.pid, 'SIGKILL'));\n"),
+    );
+    assert.equal(result.failed, 1);
+  });
+
+  test('a test that never ends is a failure by its own limit', async () => {
+    const body = "test('hangs', () => new Promise(() => { setInterval(() => {}, 1000); }));\n";
+    const result = await run(lane('hangs', body, { testTimeoutS: 1 }));
+    assert.ok(result.failed >= 1);
+    assert.ok(
+      result.failures.every((f) => !f.detail?.includes('The lane')),
+      'the lane itself ended by itself',
+    );
+  });
+
+  test('a lane that takes too long is ended, and its limit is the failure', async () => {
+    const body = "test('hangs', () => new Promise(() => { setInterval(() => {}, 1000); }));\n";
+    const result = await run(lane('slow', body, { timeoutS: 2 }));
+    assert.match(result.failures.map((f) => f.detail).join(), /took longer than 2 s/);
+  });
+
+  test('a lane that cannot run says why and is no failure', async () => {
+    const result = await run(lane('missing', '', { missing: () => 'needs a moon' }));
+    assert.deepEqual([result.passed, result.failed, result.whyNot], [0, 0, ['needs a moon']]);
+  });
+});
