@@ -19,5 +19,9 @@ export const commands: Readonly<
     load: () => import('./doctor.ts'),
   },
   events: { summary: 'Print network events of this node as they happen.', load: () => import('./events.ts') },
+  migrate: {
+    summary: "Turn a KubeSkoop exporter's config into a pipeline.",
+    load: () => import('./migrate.ts'),
+  },
   version: { summary: 'Print the version.', load: () => import('./version.ts') },
 };
