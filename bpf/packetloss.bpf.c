@@ -44,7 +44,7 @@ struct skl_drop_key {
 	__u8 proto;
 	__u8 family;
 	__u8 direction;
-	__u8 cast; /* 0 = plain, 1 = multicast or broadcast, 2 = TCP with FIN, where only the location tells */
+	__u8 cast; /* 0 = plain, 1 = multicast or broadcast, 2 = FIN, or an ACK or RST in TIME_WAIT, where only the location tells */
 };
 
 SKL_COUNTER_MAP(skl_drops, skl_drop_key, 8192);
@@ -174,6 +174,18 @@ static __always_inline bool not_a_packet(const struct sk_buff *skb, const struct
 	return family != AF_INET && family != AF_INET6;
 }
 
+/*
+ * Ends a connection and carries nothing: a FIN, or what TIME_WAIT answers or takes (ACK, RST). No TCP header is longer than 60 bytes; data
+ * for TIME_WAIT is lost, and brings a reset besides.
+ */
+static __always_inline bool is_farewell(const struct sk_buff *skb, const struct sock *sk, __u8 tcp_flags)
+{
+	if (tcp_flags & 1)
+		return true;
+	return sk && BPF_CORE_READ(sk, __sk_common.skc_state) == 6 /* TCP_TIME_WAIT */ && !(tcp_flags & 0xa /* SYN, PSH */) &&
+	       BPF_CORE_READ(skb, len) <= 60;
+}
+
 static __always_inline int drop(void *ctx, const struct sk_buff *skb, __u64 location, __u32 reason, const struct sock *rx_sk)
 {
 	const struct sock *sk = rx_sk ? rx_sk : BPF_CORE_READ(skb, sk);
@@ -199,7 +211,7 @@ static __always_inline int drop(void *ctx, const struct sk_buff *skb, __u64 loca
 	key.family = tuple.family;
 	if (class == CLASS_WHERE) {
 		key.location = location;
-		if (!key.cast && (l4.tcp_flags & 1))
+		if (!key.cast && is_farewell(skb, sk, l4.tcp_flags))
 			key.cast = 2;
 	}
 	skl_add(&skl_drops, &key, 1);

@@ -9,7 +9,7 @@ export interface NoiseEntry {
   readonly castOnly?: boolean;
   /** Only for multicast of IGMP and ICMPv6: group membership, router and neighbour discovery. */
   readonly controlOnly?: boolean;
-  /** Only for TCP segments with FIN (locations only). */
+  /** Only for TCP segments with FIN, and for ACK and RST in TIME_WAIT (locations only). */
   readonly finOnly?: boolean;
   readonly why: string;
 }
@@ -59,12 +59,12 @@ export const noiseLocations: readonly NoiseEntry[] = [
   {
     name: 'tcp_v4_rcv',
     finOnly: true,
-    why: 'The end of a connection in TIME_WAIT took the FIN (kernels before 6.2 say no more).',
+    why: 'The end of a connection in TIME_WAIT took the FIN, the repeated ACK or the RST: nothing was on its way in it.',
   },
   {
     name: 'tcp_v6_rcv',
     finOnly: true,
-    why: 'The end of a connection in TIME_WAIT took the FIN (kernels before 6.2 say no more).',
+    why: 'The end of a connection in TIME_WAIT took the FIN, the repeated ACK or the RST: nothing was on its way in it.',
   },
   { name: 'ip_rcv_finish_core', castOnly: true, why: 'Multicast or broadcast for a group nobody here joined.' },
   { name: 'ip_rcv_finish', castOnly: true, why: 'Multicast or broadcast for a group nobody here joined.' },
