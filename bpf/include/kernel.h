@@ -136,7 +136,10 @@ struct dst_entry {
 	struct net_device *dev;
 };
 
+struct sk_buff;
+
 struct sk_buff_head {
+	struct sk_buff *prev;
 	__u32 qlen;
 };
 
@@ -216,6 +219,7 @@ struct sk_buff {
 		struct net_device *dev;
 	};
 	struct sock *sk;
+	s64 tstamp;
 	char cb[48];
 	unsigned long _skb_refdst;
 	unsigned int len;

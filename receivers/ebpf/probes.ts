@@ -1,6 +1,7 @@
 import biolatency from './biolatency.ts';
 import dns from './dns.ts';
 import flow from './flow.ts';
+import kernellatency from './kernellatency.ts';
 import listen from './listen.ts';
 import netiftxlat from './netiftxlat.ts';
 import packetloss from './packetloss.ts';
@@ -31,5 +32,6 @@ export const probes: readonly ProbeDefinition[] = [
   virtcmdlatency,
   socketlatency,
   dns,
+  kernellatency,
   flow,
 ];
