@@ -1,4 +1,5 @@
 import type { Attributes } from '../../pipeline/catalogue.ts';
+import { errorAdvice, eventAdvice, moreTypeAdvice, udpAdvice } from './advice-more.ts';
 
 /** One line of what usually causes it, one of what to look at next. */
 export interface Advice {
@@ -6,11 +7,14 @@ export interface Advice {
   readonly check: string;
 }
 
+/** Value of an attribute, or name of an event → advice. */
+export type AdviceTable = Readonly<Record<string, Advice>>;
+
 /**
  * What an experienced colleague would say. Looked up by the values of an event's reason, else by its KubeSkoop type, else by its name;
  * the first that is here is used. Sources: include/net/dropreason-core.h, include/net/rstreason.h and the functions that give the reasons.
  */
-export const advice: Readonly<Record<string, Readonly<Record<string, Advice>>>> = {
+export const advice: Readonly<Record<string, AdviceTable>> = {
   'skoop.drop.reason': {
     NO_SOCKET: {
       cause: 'Nobody listens on this port in this pod, or only on another address.',
@@ -312,7 +316,10 @@ export const advice: Readonly<Record<string, Readonly<Record<string, Advice>>>> 
       check: 'A slow peer, or loss at the tail of bursts.',
     },
   },
+  'error.type': errorAdvice,
+  'skoop.udp.reason': udpAdvice,
   'kubeskoop.type': {
+    ...moreTypeAdvice,
     TCPRESET_NOSOCK: {
       cause: 'A segment came for a port or connection this pod does not have.',
       check: 'ss -ant in the pod; targetPort of the Service; is a client keeping connections to a restarted pod?',
@@ -334,12 +341,12 @@ export const advice: Readonly<Record<string, Readonly<Record<string, Advice>>>> 
 
 const keys = Object.keys(advice);
 
-/** The advice for an event, by its attributes; undefined when there is none. */
-export function adviceFor(attributes: Attributes): Advice | undefined {
+/** The advice for an event, by its attributes, else by its name; undefined when there is none. */
+export function adviceFor(attributes: Attributes, eventName?: string): Advice | undefined {
   for (const key of keys) {
     const value = attributes[key];
     const found = typeof value === 'string' ? advice[key]?.[value] : undefined;
     if (found) return found;
   }
-  return undefined;
+  return eventName === undefined ? undefined : eventAdvice[eventName];
 }

@@ -128,7 +128,7 @@ class Session {
     const owner =
       head.netns === 0 ? undefined : { netns: head.netns, ...(head.cgroup !== 0 && { cgroupId: head.cgroup }) };
     const timeUnixNs = this.#wallOffsetNs + BigInt(head.ktime);
-    const hint = this.#config.advice ? adviceFor(draft.attributes) : undefined;
+    const hint = this.#config.advice ? adviceFor(draft.attributes, draft.event.name) : undefined;
     const attributes = hint
       ? { ...draft.attributes, 'skoop.advice.cause': hint.cause, 'skoop.advice.check': hint.check }
       : draft.attributes;
