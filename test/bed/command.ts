@@ -1,4 +1,8 @@
 import { type SpawnOptions, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+
+/** The distribution's Python: a version manager's shim, where PATH has one first, starts dozens of shells before it. */
+export const python = existsSync('/usr/bin/python3') ? '/usr/bin/python3' : 'python3';
 
 /** What a finished command left. */
 export interface Finished {

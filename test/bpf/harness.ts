@@ -6,6 +6,7 @@ import type { Attributes } from '../../pipeline/catalogue.ts';
 import { type Recording, record, testContext } from '../../pipeline/testing.ts';
 import receiver from '../../receivers/ebpf/index.ts';
 import { probes } from '../../receivers/ebpf/probes.ts';
+import { python } from '../bed/command.ts';
 
 /**
  * What tests of the lane `bpf` are made of: throw-away network namespaces, and the real receiver with one probe switched on.
@@ -47,7 +48,7 @@ export class Netns implements Disposable {
 
   /** Runs Python inside. */
   python(program: string): string {
-    return execFileSync('ip', ['netns', 'exec', this.name, 'python3', '-c', program], {
+    return execFileSync('ip', ['netns', 'exec', this.name, python, '-c', program], {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -55,7 +56,7 @@ export class Netns implements Disposable {
 
   /** Starts Python in the background; resolves once it printed a line. `stop` or `using` ends it. */
   async start(program: string): Promise<Disposable & { stop(): void; readonly line: string }> {
-    const child = spawn('ip', ['netns', 'exec', this.name, 'python3', '-uc', program], {
+    const child = spawn('ip', ['netns', 'exec', this.name, python, '-uc', program], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     const line = await new Promise<string>((resolve, reject) => {

@@ -41,29 +41,30 @@ test('each message is one read and one write in each namespace; an idle connecti
       assert.equal(session.sum('skoop.socket.latency', ns, { ...read, 'network.type': 'ipv6' }), 13);
       assert.equal(session.sum('skoop.socket.latency', ns, { ...write, 'network.type': 'ipv6' }), 13);
     }
-    assert.deepEqual(await session.events(), []);
+    for (const ns of [a, b]) assert.deepEqual(await session.events(ns), []);
   } finally {
     up.stop();
   }
 });
 
-test('a process that reads 150 ms late is told, with its name and both ends', async () => {
+test('a process that reads half a second late is told, with its name and both ends', async () => {
   using a = new Netns();
   using b = new Netns();
   connect(a, b);
-  const up = await b.start(server(0.15));
-  using session = await ProbeSession.start('socketlatency');
+  // On a busy machine every process is late by some hundredths of a second: the threshold is well above that.
+  const up = await b.start(server(0.5));
+  using session = await ProbeSession.start('socketlatency', { threshold: '500ms' });
   try {
-    a.python(pings(7));
+    a.python(pings(5));
     const events = await session.events(b);
-    assert.equal(events.length, 7);
+    assert.equal(events.length, 5);
     for (const e of events) {
       assert.equal(e.attributes['kubeskoop.type'], 'SOCKETLAT_READSLOW');
       assert.equal(e.attributes['source.address'], '10.99.0.2');
       assert.equal(e.attributes['source.port'], 7);
       assert.equal(e.attributes['destination.address'], '10.99.0.1');
       assert.equal(e.attributes['process.executable.name'], 'python3');
-      assert.ok(Number(e.attributes['skoop.latency']) >= 0.15);
+      assert.ok(Number(e.attributes['skoop.latency']) >= 0.5);
     }
     // The client reads at once: that the answer came late is not its fault.
     assert.deepEqual(await session.events(a), []);

@@ -181,8 +181,11 @@ describe('pods of a real containerd', { skip: lacking === undefined ? false : `$
       await bed.containerd.cri.call('StopContainer', { containerId: ready.containers[0]! });
       return false;
     });
+    const deletions = () => wake.values.filter((topic) => topic === '/containers/delete').length;
+    const earlier = deletions();
     await bed.removePod(ready);
-    await waitFor('the end of the other pod', () => named('ready') === undefined);
+    // Its container and its sandbox: the last that is told of it.
+    await waitFor('the end of the other pod', () => deletions() === earlier + 2);
     const before = wake.values.length;
     for (let i = 0; i < 7; i++) assert.equal((await pod.exec(['true'])).code, 0);
     await bed.containerd.cri.call('StopContainer', { containerId: pod.containers[0]! });

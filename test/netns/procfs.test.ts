@@ -15,6 +15,7 @@ import { config } from '../../receivers/procfs/config.ts';
 import procfs from '../../receivers/procfs/index.ts';
 import { metrics } from '../../receivers/procfs/metrics.ts';
 import { Slices } from '../../receivers/procfs/slices.ts';
+import { python } from '../bed/command.ts';
 
 /**
  * A pair of network namespaces joined by a veth, made and removed here, and a third that nobody talks to. What is done in them is counted to the
@@ -31,7 +32,7 @@ class Actor {
   readonly child: ChildProcessWithoutNullStreams;
   readonly #lines: AsyncIterator<string>;
   constructor(ns: string) {
-    this.child = spawn('ip', ['netns', 'exec', ns, 'python3', '-u', '-c', actorScript], { stdio: 'pipe' });
+    this.child = spawn('ip', ['netns', 'exec', ns, python, '-u', '-c', actorScript], { stdio: 'pipe' });
     this.child.stderr.pipe(process.stderr);
     this.#lines = createInterface(this.child.stdout)[Symbol.asyncIterator]();
   }

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { python } from '../bed/command.ts';
 import type { TestNode } from '../bed/node.ts';
 
 /** A Python in a network namespace that does what it is told, step by step: for sockets as no command line makes them. */
@@ -9,9 +9,6 @@ export interface Hands {
   run<T = unknown>(code: string): Promise<T>;
   stop(): Promise<void>;
 }
-
-/** The system's own before one that a version manager wraps: it starts faster. */
-const python = existsSync('/usr/bin/python3') ? '/usr/bin/python3' : 'python3';
 
 /** @param netnsOfPid whose network namespace; the node's own when absent */
 export async function startHands(node: TestNode, netnsOfPid?: number): Promise<Hands> {
