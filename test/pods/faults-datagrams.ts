@@ -83,14 +83,17 @@ u.close()`);
     },
   },
   {
-    name: 'IP header checksum wrong',
-    async make({ client, server, port }) {
+    name: 'IP header checksum wrong: the bridge of the node refuses it',
+    async make(world) {
+      const { client, server, node, port } = world;
       const p = port();
-      const mac = await macOf(server);
+      const mac = /link\/ether (\S+)/.exec(await server.sh('ip link show eth0'))?.[1];
+      const datagram = `struct.pack('!HHHH', 999, ${p}, 12, 0) + b'xxxx'`;
       await client.hands.run(
-        `frames([ip_packet('${client.ip}', '${server.ip}', 17, struct.pack('!HHHH', 999, ${p}, 12, 0) + b'xxxx', wrong=1)] * 3, '${mac}')`,
+        `frames([ip_packet('${client.ip}', '${server.ip}', 17, ${datagram}, wrong=1)] * 3, '${mac}')`,
       );
-      return [loss(server, 3, 'IP_CSUM')];
+      world.moves(node, 'Ip.InHdrErrors');
+      return [loss(node, 3, '', { dport: p })];
     },
   },
   {
@@ -187,7 +190,3 @@ u.close()`);
     },
   },
 ];
-
-async function macOf(site: { sh(script: string): Promise<string> }): Promise<string> {
-  return /link\/ether (\S+)/.exec(await site.sh('ip link show eth0'))![1]!;
-}

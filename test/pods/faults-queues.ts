@@ -1,4 +1,5 @@
 /** What queues, devices and BPF programs drop below IP. */
+import { waitFor } from '../bed/command.ts';
 import { type Fault, loss, type Site } from './faults-world.ts';
 
 /** SKF_NET_OFF: offsets from the network header, which is where it is on the way in and on the way out. */
@@ -7,6 +8,8 @@ const net = 0xfff00000;
 const udpTo = (port: number, verdict: number) =>
   `6,48 0 0 ${net + 9},21 0 3 17,40 0 0 ${net + 22},21 0 1 ${port},6 0 0 ${verdict},6 0 0 0`;
 const TC_ACT_SHOT = 2;
+
+const show = 'tc -s qdisc show dev eth0';
 
 async function filtered(site: Site, side: 'ingress' | 'egress', port: number, body: () => Promise<unknown>) {
   await site.sh(
@@ -25,7 +28,9 @@ export const queueFaults: readonly Fault[] = [
       await server.hands.run(`u = socket.socket(socket.AF_INET, UDP); u.bind(('0.0.0.0', ${p}))`);
       await client.sh('tc qdisc add dev eth0 root tbf rate 80kbit burst 2000 limit 4000');
       await client.hands.run(`udp('${server.ip}', ${p}, 37, 1000)`);
-      const dropped = Number(/dropped (\d+)/.exec(await client.sh('tc -s qdisc show dev eth0'))?.[1]);
+      const dropped = Number(/dropped (\d+)/.exec(await client.sh(show))?.[1]);
+      // What it still holds would be lost with it.
+      await waitFor('the queue to be empty', async () => /backlog 0b/.test(await client.sh(show)));
       await client.sh('tc qdisc del dev eth0 root');
       await server.hands.run('u.close()');
       return [{ ...loss(client, dropped, 'QDISC_DROP', { dport: p }), counter: 'tc dropped' }];

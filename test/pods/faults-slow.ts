@@ -5,7 +5,7 @@ import { counterOf, type Fault, grown, loss, told, type Wanted, withRules } from
 const drop = 'NETFILTER_DROP';
 /** SYNs as raw packets, from ports of which the client's kernel knows nothing: nothing repeats them. */
 const syns = (from: string, to: string, port: number, n: number) =>
-  `raw('${to}', [ip_packet('${from}', '${to}', 6, tcp_segment('${from}', '${to}', 40000 + i, ${port}, 2, seq=100)) for i in range(${n})])`;
+  `raw('${to}', [ip_packet('${from}', '${to}', 6, tcp_segment('${from}', '${to}', 1000 + i, ${port}, 2, seq=100)) for i in range(${n})])`;
 
 export const slowFaults: readonly Fault[] = [
   {
@@ -20,7 +20,7 @@ export const slowFaults: readonly Fault[] = [
       await grown(server, 'TcpExt.ListenOverflows', before, 5);
       // Nobody is left waiting: the connections are taken and ended in order.
       await server.hands.run('for _ in range(3): ls1.accept()[0].close()\nls1.close()');
-      await client.hands.run('for c in cs1: c.close()');
+      await client.hands.run('for c in cs1: c.recv(1); c.close()');
       world.moves(server, 'TcpExt.ListenOverflows', 'TcpExt.ListenDrops');
       return [told(server, 'skoop.tcp.accept_queue_full', 1, { dport: p, 'skoop.queue.limit': 2, process: 'python3' })];
     },
@@ -30,24 +30,34 @@ export const slowFaults: readonly Fault[] = [
     async make(world) {
       const { slowClient: client, slowServer: server, port } = world;
       const p = port();
-      const rule = [`tcp sport ${p} counter drop`];
-      const kept = await withRules(client, 'input', rule, async (dropped) => {
-        await server.hands.run(`ls2 = listen(${p}, 1)`);
-        await client.hands.run(`n2 = sniff(); ${syns(client.ip, server.ip, p, 5)}
-acks = []
-while len(acks) < 5:
+      // Three handshakes whose end is held back until ordinary connections have filled the queue.
+      const kept = await withRules(
+        client,
+        'input',
+        [`tcp sport ${p} tcp dport 1000-1002 counter drop`],
+        async (dropped) => {
+          await server.hands.run(`ls2 = listen(${p}, 4)`);
+          await client.hands.run(`n2 = sniff(); ${syns(client.ip, server.ip, p, 3)}
+acks, seen = [], set()
+while len(acks) < 3:
   d = n2.recv(200)
-  if d[9] == 6 and struct.unpack('!H', d[20:22])[0] == ${p}:
-    sport, seq = struct.unpack('!H', d[22:24])[0], struct.unpack('!I', d[24:28])[0]
-    acks.append(ip_packet('${client.ip}', '${server.ip}', 6, tcp_segment('${client.ip}', '${server.ip}', sport, ${p}, 0x10, seq=101, ack=seq + 1)))
-n2.close(); raw('${server.ip}', acks)`);
-        await server.hands.run('ls2.close()');
-        return dropped();
-      });
+  sport, dport, seq = struct.unpack('!HHI', d[20:28])
+  if d[9] == 6 and sport == ${p} and dport not in seen:
+    seen.add(dport)
+    acks.append(ip_packet('${client.ip}', '${server.ip}', 6, tcp_segment('${client.ip}', '${server.ip}', dport, ${p}, 0x10, seq=101, ack=seq + 1)))
+n2.close()
+cs2 = [socket.create_connection(('${server.ip}', ${p})) for _ in range(5)]`);
+          const before = counterOf(server, 'TcpExt.ListenOverflows');
+          await client.hands.run(`raw('${server.ip}', acks)`);
+          await grown(server, 'TcpExt.ListenOverflows', before, 3);
+          await server.hands.run('for _ in range(5): ls2.accept()[0].close()\nls2.close()');
+          await client.hands.run('for c in cs2: c.recv(1); c.close()');
+          return dropped();
+        },
+      );
       return [
         loss(server, 3, 'TCP_LISTEN_OVERFLOW', { dport: p, flags: 'ACK' }),
-        told(server, 'skoop.tcp.accept_queue_full', 1, { dport: p, 'skoop.queue.limit': 1 }),
-        told(server, 'TCPRESET_ACTIVE', 2, { sport: p }),
+        told(server, 'skoop.tcp.accept_queue_full', 1, { dport: p, 'skoop.queue.limit': 4 }),
         { ...loss(client, kept, drop, { sport: p }), counter: 'nft counter' },
       ];
     },
@@ -82,11 +92,11 @@ n2.close(); raw('${server.ip}', acks)`);
     async make(world) {
       const { slowClient: client, other: server, port } = world;
       const p = port();
-      await server.sh('sysctl -qw net.ipv4.tcp_syncookies=0 net.ipv4.tcp_max_syn_backlog=8');
+      await server.sh('sysctl -qw net.ipv4.tcp_syncookies=0');
       const seen = () =>
         world.agent.events().filter((e) => e['type'] === 'skoop.tcp.syn_queue_full' && e['dport'] === String(p)).length;
       const kept = await withRules(client, 'input', [`tcp sport ${p} counter drop`], async (dropped) => {
-        await server.hands.run(`ls4 = listen(${p}, 64)`);
+        await server.hands.run(`ls4 = listen(${p}, 8)`);
         await client.hands.run(syns(client.ip, server.ip, p, 31));
         await waitFor('the event', () => seen() > 0);
         await server.hands.run('ls4.close()');
@@ -123,7 +133,7 @@ n2.close(); raw('${server.ip}', acks)`);
       return [
         { ...loss(server, lost, drop, { dport: p }), counter: 'nft counter' },
         {
-          ...told(client, 'TCPRETRANS', lost - 1, { dport: p, 'skoop.retransmit.kind': 'rto' }),
+          ...told(client, 'TCPRETRANS', lost - 1, { dport: p }),
           counter: 'nft counter',
         },
         // The other end learns nothing of it; its reset finds nobody.

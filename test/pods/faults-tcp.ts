@@ -1,5 +1,5 @@
 /** Connections that are refused, reset, given up or not accepted. */
-import { counterOf, type Fault, loss, told } from './faults-world.ts';
+import { type Fault, loss, told } from './faults-world.ts';
 
 export const tcpFaults: readonly Fault[] = [
   {
@@ -118,6 +118,21 @@ ls.listen(8)`);
       await server.hands.run('ls.close()');
       world.moves(server, 'TcpExt.TCPMD5NotFound');
       return [loss(server, 3, 'TCP_MD5NOTFOUND', { dport: p })];
+    },
+  },
+  {
+    name: 'reset that comes when the connection is in TIME_WAIT (no loss)',
+    async make({ client, server, port }) {
+      const p = port();
+      await server.hands.run(`ls = listen(${p})`);
+      const from = await client.hands.run<number>(
+        `c = socket.create_connection(('${server.ip}', ${p})); out = c.getsockname()[1]; c.shutdown(1)`,
+      );
+      await server.hands.run('s, _ = ls.accept(); s.recv(1); s.close(); ls.close()');
+      await client.hands.run('c.recv(1); c.close()');
+      const segment = `tcp_segment('${server.ip}', '${client.ip}', ${p}, ${from}, 4)`;
+      await server.hands.run(`raw('${client.ip}', [ip_packet('${server.ip}', '${client.ip}', 6, ${segment})] * 5)`);
+      return [];
     },
   },
 ];
