@@ -3,8 +3,10 @@
  * lane's log beside it is for people.
  */
 
-/** One outcome of one test. `file` alone failing (a crash, a timeout) comes as a test named after the file. */
+/** One outcome of one test. A file that fails as a whole (a crash, a hang) is one named after the file. */
 export interface Outcome {
+  /** Tells these lines from what a test prints itself. */
+  readonly marker: 'skl-outcome';
   readonly status: 'passed' | 'failed' | 'skipped';
   readonly name: string;
   readonly file: string | undefined;
@@ -32,7 +34,7 @@ function detailOf(error: unknown): string {
 
 function outcomeOf({ type, data }: Event): Outcome | undefined {
   if ((type !== 'test:pass' && type !== 'test:fail') || data.details?.type === 'suite') return undefined;
-  const base = { name: data.name ?? '?', file: data.file };
+  const base = { marker: 'skl-outcome' as const, name: data.name ?? '?', file: data.file };
   if (data.skip !== undefined && data.skip !== false) {
     return { ...base, status: 'skipped', detail: typeof data.skip === 'string' ? data.skip : undefined };
   }

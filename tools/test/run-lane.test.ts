@@ -21,7 +21,7 @@ describe('a lane', () => {
   after(() => {
     process.chdir(here);
     rmSync(work, { recursive: true, force: true });
-    for (const end of ['.log', '.stderr.log']) rmSync(`.output/test/self-${process.pid}${end}`, { force: true });
+    rmSync(`.output/test/self-${process.pid}.log`, { force: true });
   });
 
   const lane = (file: string, body: string, more: Partial<Lane> = {}): Lane => {
@@ -72,14 +72,24 @@ describe('a lane', () => {
     assert.equal(result.failed, 1);
   });
 
-  test('a test that never ends is a failure by its own limit', async () => {
-    const body = "test('hangs', () => new Promise(() => { setInterval(() => {}, 1000); }));\n";
-    const result = await run(lane('hangs', body, { testTimeoutS: 1 }));
-    assert.ok(result.failed >= 1);
-    assert.ok(
-      result.failures.every((f) => !f.detail?.includes('The lane')),
-      'the lane itself ended by itself',
+  test('a test that never ends is a failure by its own limit, and its file is ended though it left something open', async () => {
+    const body = "test('good', () => {});\ntest('hangs', () => new Promise(() => { setInterval(() => {}, 1000); }));\n";
+    const result = await run(lane('hangs', body, { testTimeoutS: 2 }));
+    assert.equal(result.passed, 1);
+    assert.deepEqual(
+      result.failures.map((f) => f.name.replace(/.*\//, '')),
+      ['hangs', 'x.test.ts'],
     );
+    assert.match(result.failures[1]?.detail ?? '', /said nothing for 4\.5 s/);
+  });
+
+  test('a file with more results than a pipe holds loses none of them', async () => {
+    const body = "for (let i = 0; i < 1009; i++) test('test number ' + i + ' with a name of some length', () => {});\n";
+    assert.equal((await run(lane('many', body))).passed, 1009);
+  });
+
+  test('a file without a test is a failure', async () => {
+    assert.equal((await run(lane('empty', ''))).failed, 1);
   });
 
   test('a lane that takes too long is ended, and its limit is the failure', async () => {

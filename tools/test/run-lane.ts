@@ -1,8 +1,7 @@
-import { spawn } from 'node:child_process';
-import { closeSync, globSync, mkdirSync, openSync } from 'node:fs';
-import { createInterface } from 'node:readline';
+import { appendFileSync, globSync, mkdirSync, writeFileSync } from 'node:fs';
 import type { Lane } from './lanes.ts';
 import type { Outcome } from './reporter.ts';
+import { runFiles } from './run-file.ts';
 
 /** How one lane went. */
 export interface LaneResult {
@@ -22,42 +21,24 @@ export interface LaneResult {
 
 export const outputDirectory = '.output/test';
 
-/** Ends a lane's whole process group, which we made ourselves: politely, then for good. */
-function endGroup(pid: number | undefined): void {
-  if (pid === undefined) return;
-  const signal = (name: NodeJS.Signals) => {
-    try {
-      process.kill(-pid, name);
-    } catch {
-      // Already gone.
-    }
-  };
-  signal('SIGTERM');
-  setTimeout(() => signal('SIGKILL'), 5_000).unref();
+function filesOf(lane: Lane, only: readonly string[]): string[] {
+  const exclude = ['**/node_modules/**', '**/templates/**'];
+  return [...new Set(lane.files.flatMap((pattern) => globSync(pattern, { exclude })))]
+    .filter((file) => only.length === 0 || only.some((part) => file.includes(part)))
+    .sort();
 }
 
-function nodeArguments(lane: Lane, files: readonly string[], log: string): string[] {
-  // Under emulation starting a process and loading its modules costs seconds: there all files share one.
-  const isolation = process.env['SKOOPLINE_GUEST'] ? ['--test-isolation=none'] : [];
-  return [
-    '--disable-warning=ExperimentalWarning',
-    '--expose-gc',
-    '--test',
-    `--test-concurrency=${lane.concurrency}`,
-    ...isolation,
-    // A handle that one file leaves open must not hold up all that come after it.
-    '--test-force-exit',
-    `--test-timeout=${lane.testTimeoutS * 1000}`,
-    '--test-reporter=spec',
-    `--test-reporter-destination=${log}`,
-    `--test-reporter=${import.meta.dirname}/reporter.ts`,
-    '--test-reporter-destination=stdout',
-    ...files,
-  ];
+/** Runs `work` over all items, so many at a time. */
+async function pool<T>(items: readonly T[], width: number, work: (item: T) => Promise<void>): Promise<void> {
+  const queue = [...items];
+  const worker = async () => {
+    for (let item = queue.shift(); item !== undefined; item = queue.shift()) await work(item);
+  };
+  await Promise.all(Array.from({ length: width }, worker));
 }
 
 /**
- * Runs a lane to its end in a process group of its own.
+ * Runs a lane to its end, each file in a process of its own.
  *
  * @param only when not empty, only files whose path contains one of these.
  */
@@ -73,66 +54,44 @@ export async function runLane(lane: Lane, only: readonly string[], signal: Abort
     outcomes: [],
     log: undefined,
   };
-  const files = [
-    ...new Set(lane.files.flatMap((g) => globSync(g, { exclude: ['**/node_modules/**', '**/templates/**'] }))),
-  ]
-    .filter((f) => only.length === 0 || only.some((o) => f.includes(o)))
-    .sort();
+  const files = filesOf(lane, only);
   if (files.length === 0) return { ...nothing, whyNot: [only.length ? 'no file matches' : 'no tests yet'] };
   const missing = lane.missing();
   if (missing) return { ...nothing, whyNot: [missing] };
 
   mkdirSync(outputDirectory, { recursive: true });
   const log = `${outputDirectory}/${lane.name}.log`;
+  writeFileSync(log, '');
   const outcomes: Outcome[] = [];
-  const notOurs: string[] = [];
-  // node --test lets a child that inherits NODE_TEST_CONTEXT believe that it is a file of an outer run.
-  const { NODE_TEST_CONTEXT: _, ...env } = process.env;
-  const stderr = openSync(`${outputDirectory}/${lane.name}.stderr.log`, 'w');
-  const child = spawn(process.execPath, nodeArguments(lane, files, log), {
-    detached: true,
-    stdio: ['ignore', 'pipe', stderr],
-    env: { ...env, SKOOPLINE_LANE: lane.name },
-  });
-  closeSync(stderr);
-
-  let ended: string | undefined;
-  const end = (why: string) => {
-    ended ??= why;
-    endGroup(child.pid);
-  };
-  const timer = setTimeout(() => end(`took longer than ${lane.timeoutS} s and was ended`), lane.timeoutS * 1000);
-  const onAbort = () => end('was interrupted');
-  signal.addEventListener('abort', onAbort, { once: true });
-  const exit = new Promise<string>((resolve) => {
-    child.once('error', (error) => resolve(error.message));
-    child.once('close', (code, sig) => resolve(sig ? `ended by ${sig}` : `exit code ${code}`));
-  });
-  for await (const line of createInterface({ input: child.stdout! })) {
-    try {
-      outcomes.push(JSON.parse(line) as Outcome);
-    } catch {
-      notOurs.push(line);
+  const late = AbortSignal.timeout(lane.timeoutS * 1000);
+  const stop = AbortSignal.any([signal, late]);
+  // Under emulation starting a process and loading its modules costs seconds: there all files share one.
+  const groups = process.env['SKOOPLINE_GUEST'] ? [files] : files.map((file) => [file]);
+  let notRun = 0;
+  await pool(groups, lane.concurrency, async (group) => {
+    if (stop.aborted) {
+      notRun += group.length;
+      return;
     }
+    const result = await runFiles(lane, group, stop);
+    outcomes.push(...result.outcomes);
+    appendFileSync(log, `=== ${group.join(' ')}\n${result.text.trimEnd()}\n\n`);
+  });
+  if (stop.aborted) {
+    const why = late.aborted ? `It took longer than ${lane.timeoutS} s` : 'It was interrupted';
+    const detail = `${why}; ${notRun} of ${files.length} files were not begun.`;
+    outcomes.push({ marker: 'skl-outcome', status: 'failed', name: `lane ${lane.name}`, file: undefined, detail });
   }
-  const how = await exit;
-  clearTimeout(timer);
-  signal.removeEventListener('abort', onAbort);
 
+  const skipped = outcomes.filter((o) => o.status === 'skipped');
   const failures = outcomes.filter((o) => o.status === 'failed');
-  if (ended || (how !== 'exit code 0' && failures.length === 0)) {
-    const detail = ended ? `The lane ${ended}.` : `The lane's process: ${how}. ${notOurs.slice(-5).join('\n')}`;
-    failures.push({ status: 'failed', name: `lane ${lane.name}`, file: undefined, detail });
-  }
   return {
     lane: lane.name,
     passed: outcomes.filter((o) => o.status === 'passed').length,
     failed: failures.length,
-    skipped: outcomes.filter((o) => o.status === 'skipped').length,
+    skipped: skipped.length,
     seconds: (performance.now() - began) / 1000,
-    whyNot: [
-      ...new Set(outcomes.filter((o) => o.status === 'skipped').map((o) => o.detail ?? `${o.name}: no reason given`)),
-    ],
+    whyNot: [...new Set(skipped.map((o) => o.detail ?? `${o.name}: no reason given`))],
     failures,
     outcomes,
     log,
