@@ -13,7 +13,7 @@
  * A packet is known by its address and the address of its bytes: what another packet in the same memory left is not taken for it. Packets
  * that are dropped are forgotten by skb:kfree_skb; those that go elsewhere are overwritten or evicted.
  *
- * Cost: 170 ns for each packet received, 60 ns for each one sent: off by default.
+ * Cost: 100 ns for each packet that a device hands over, 230 ns when it reaches a TCP socket, 150 ns for each one sent: off by default.
  * Cannot see: time before netif_receive_skb (softirq), in queueing disciplines (netiftxlat), in sockets (socketlatency); clones that a
  * packet tap leaves; IP fragments after the first.
  */

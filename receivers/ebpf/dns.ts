@@ -5,9 +5,10 @@ import type { View } from '../../bpf/record.ts';
 import { defineEvents, defineMetrics } from '../../pipeline/catalogue.ts';
 import { duration } from '../../pipeline/fields.ts';
 import { addTuple, type MutableAttributes, networkType, pick } from './attributes.ts';
-import { type Collection, durationLayout, type Series } from './collection.ts';
+import { type Collection, durationLayout } from './collection.ts';
 import { parseQuestion, rcodeName } from './dns-question.ts';
 import { defineProbe, type EventDraft, type ProbeRun, probeFields, type RecordHead } from './probe.ts';
+import { SeriesMemo, thresholdNs } from './series-memo.ts';
 
 const hooks: readonly HookSpec[] = [
   {
@@ -99,7 +100,7 @@ const nxdomainBit = 1 << 3;
 
 class Dns implements ProbeRun {
   readonly load: NonNullable<ProbeRun['load']>;
-  readonly #series = new Map<string, Series>();
+  readonly #series = new SeriesMemo();
   readonly #context = Buffer.alloc(8);
   #loaded: LoadedProbe | undefined;
   #sweeps = false;
@@ -107,7 +108,7 @@ class Dns implements ProbeRun {
   constructor(options: Config) {
     this.load = {
       knobs: {
-        skl_timeout_ns: BigInt(Math.round(options.timeout * 1e6)),
+        skl_timeout_ns: thresholdNs(options.timeout),
         skl_bad_rcodes: options.nxdomain ? badRcodes | nxdomainBit : badRcodes,
       },
     };
@@ -149,12 +150,12 @@ class Dns implements ProbeRun {
     if (!loaded) return;
     if (this.#sweeps) loaded.program('skl_sweep').testRun(this.#context);
     out.counters(loaded.map('skl_dns_count'), layout.sklDnsKey, (key) =>
-      this.#known(`${key.what}/${key.family}`, () =>
+      this.#series.of(`${key.what}/${key.family}`, () =>
         out.series(metrics[key.what === 0 ? 'skoop.dns.queries' : 'skoop.dns.timeouts'], this.#type(key.family)),
       ),
     );
     out.histograms(loaded.map('skl_answers'), layout.sklRcodeKey, (key) =>
-      this.#known(`answer/${key.rcode}/${key.family}`, () =>
+      this.#series.of(`answer/${key.rcode}/${key.family}`, () =>
         out.series(metrics['skoop.dns.latency'], {
           'skoop.dns.rcode': rcodeName(key.rcode),
           ...this.#type(key.family),
@@ -166,15 +167,6 @@ class Dns implements ProbeRun {
   #type(family: number): MutableAttributes {
     const type = networkType(family);
     return type === undefined ? {} : { 'network.type': type };
-  }
-
-  #known(id: string, make: () => Series): Series {
-    let series = this.#series.get(id);
-    if (!series) {
-      series = make();
-      this.#series.set(id, series);
-    }
-    return series;
   }
 }
 

@@ -7,6 +7,7 @@ import { duration } from '../../pipeline/fields.ts';
 import { addTuple, describeTuple, type MutableAttributes, networkType, pick, transportName } from './attributes.ts';
 import { type Collection, durationLayout, type Series } from './collection.ts';
 import { defineProbe, type EventDraft, type ProbeRun, probeFields, type RecordHead } from './probe.ts';
+import { SeriesMemo, thresholdNs } from './series-memo.ts';
 
 const receiveStages = ['skl_rcv4', 'skl_loc4', 'skl_fin4', 'skl_rcv6', 'skl_loc6', 'skl_fin6'];
 const transmitStages = ['skl_out4', 'skl_out6'];
@@ -151,11 +152,11 @@ function addStages(into: MutableAttributes, e: layout.KernellatencyEvent, receiv
 
 class KernelLatency implements ProbeRun {
   readonly load: NonNullable<ProbeRun['load']>;
-  readonly #series = new Map<number, Series>();
+  readonly #series = new SeriesMemo<number>();
   #loaded: LoadedProbe | undefined;
 
   constructor(options: Config) {
-    this.load = { knobs: { skl_slow_ns: BigInt(Math.round(options.threshold * 1e6)) } };
+    this.load = { knobs: { skl_slow_ns: thresholdNs(options.threshold) } };
   }
 
   loaded(loaded: LoadedProbe): void {
@@ -187,18 +188,15 @@ class KernelLatency implements ProbeRun {
 
   #seriesOf(out: Collection, key: layout.SklKlatKey): Series {
     const id = key.direction * 65536 + key.family * 256 + key.proto;
-    let series = this.#series.get(id);
-    if (!series) {
+    return this.#series.of(id, () => {
       const type = networkType(key.family);
       const transport = transportName(key.proto);
-      series = out.series(metrics['skoop.kernel.latency'], {
+      return out.series(metrics['skoop.kernel.latency'], {
         'network.io.direction': directions[key.direction === 0 ? 0 : 1],
         ...(transport && { 'network.transport': transport }),
         ...(type && { 'network.type': type }),
       });
-      this.#series.set(id, series);
-    }
-    return series;
+    });
   }
 }
 

@@ -31,6 +31,26 @@ const udpEcho = [
 const datagrams = (n: number, address = '10.99.0.2', family = 'AF_INET') =>
   `import socket\ns=socket.socket(socket.${family},socket.SOCK_DGRAM);s.connect(('${address}',9))\nfor i in range(${n}): s.send(b'x'); s.recv(9)`;
 
+/** Holds each packet of queue 5 for so many seconds, then lets it go (nfnetlink_queue, spoken by hand). */
+const holder = (seconds: number) =>
+  [
+    'import socket,struct,time',
+    's=socket.socket(socket.AF_NETLINK,socket.SOCK_RAW,12)',
+    's.bind((0,0))',
+    'def say(kind,attr,data):',
+    "  body=struct.pack('>BBH',0,0,5)+struct.pack('=HH',4+len(data),attr)+data+b'\\0'*(-len(data)%4)",
+    "  s.send(struct.pack('=IHHII',16+len(body),3<<8|kind,1,0,0)+body)",
+    "say(2,1,struct.pack('>BBH',1,0,0))",
+    "say(2,2,struct.pack('>IB',0,1))",
+    "print('up')",
+    'while True:',
+    '  d=s.recv(65536)',
+    "  if struct.unpack_from('=H',d,4)[0]!=3<<8: continue",
+    "  i=struct.unpack_from('>I',d,24)[0]",
+    `  time.sleep(${seconds})`,
+    "  say(1,2,struct.pack('>II',1,i))",
+  ].join('\n');
+
 const receive = { 'network.io.direction': 'receive' };
 const transmit = { 'network.io.direction': 'transmit' };
 const metric = 'skoop.kernel.latency';
@@ -105,4 +125,31 @@ test('slow packets are told with direction, ends and duration', async () => {
     assert.equal(e.attributes['source.port'], 7);
     assert.equal(e.attributes['destination.address'], '10.99.0.1');
   }
+});
+
+test('packets that user space holds are told, with the time they were held; nobody else is', async (t) => {
+  using a = new Netns();
+  using b = new Netns();
+  connect(a, b);
+  using _up = await b.start(echo);
+  try {
+    b.run('iptables -A INPUT -p tcp --dport 7 --tcp-flags PSH PSH -j NFQUEUE --queue-num 5');
+  } catch (error) {
+    return t.skip(`No queue in this kernel: ${(error as Error).message}`);
+  }
+  using _holder = await b.start(holder(0.03));
+  using session = await ProbeSession.start('kernellatency');
+  a.python(pings(7));
+  assert.equal(session.sum(metric, b, receive), 7);
+  const slow = (await session.events(b)).filter((e) => Number(e.attributes['skoop.latency']) >= 0.03);
+  assert.equal(slow.length, 7);
+  for (const e of slow) {
+    assert.equal(e.attributes['kubeskoop.type'], 'RXKERNEL_SLOW');
+    assert.equal(e.attributes['source.address'], '10.99.0.1');
+    assert.equal(e.attributes['destination.port'], 7);
+    // Where the functions of IP can be watched, the time is where it was spent.
+    const inside = e.attributes['skoop.latency.local_in'];
+    assert.ok(inside === undefined || Number(inside) >= 0.03);
+  }
+  assert.equal(session.sum(metric, a, receive), 7);
 });
