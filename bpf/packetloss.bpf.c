@@ -163,7 +163,7 @@ static __always_inline void emit(void *ctx, const struct sk_buff *skb, const str
 	}
 }
 
-/* An skb that never was a packet: af_unix, netlink and vsock queues free theirs here too. */
+/* An skb that never was a packet: af_unix, netlink and vsock queues free theirs here too. What AF_PACKET and AF_XDP send are packets. */
 static __always_inline bool not_a_packet(const struct sk_buff *skb, const struct sock *sk)
 {
 	__u16 family;
@@ -171,7 +171,7 @@ static __always_inline bool not_a_packet(const struct sk_buff *skb, const struct
 	if (!sk)
 		return false;
 	family = BPF_CORE_READ(sk, __sk_common.skc_family);
-	return family != AF_INET && family != AF_INET6;
+	return family != AF_INET && family != AF_INET6 && family != 17 /* AF_PACKET */ && family != 44 /* AF_XDP */;
 }
 
 /*
