@@ -9,7 +9,7 @@ SHELL := /bin/bash
 # An own Node.js in .node when the machine's is too old (tools/setup/node.sh); otherwise the machine's.
 node_arch := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x64)
 export PATH := $(CURDIR)/.node/node_modules/node-linux-$(node_arch)/bin:$(CURDIR)/node_modules/.bin:$(PATH):/usr/sbin:/sbin
-# Node.js 22.18 strips types as 24 does, but says at each start that it is an experiment.
+# Early releases of 24 say at each start that stripping types is an experiment.
 node := node --disable-warning=ExperimentalWarning
 
 stamps := .cache/stamps

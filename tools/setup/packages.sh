@@ -6,7 +6,7 @@ want=$(sha256sum package-lock.json .npmrc | sha256sum | cut -d' ' -f1)
 stamp=node_modules/.skoopline-lock
 if [ "$(cat "$stamp" 2> /dev/null)" != "$want" ] && ! npm ls --all > /dev/null 2>&1; then
   echo 'setup: installing npm packages as locked'
-  if ! npm ci --silent < /dev/null; then
+  if ! NODE_NO_WARNINGS=1 npm ci --silent < /dev/null; then
     echo 'setup: npm ci failed; see the lines above.' >&2
     exit 1
   fi

@@ -10,10 +10,10 @@ what=${1:?run or test} stamp=${2:?stamp file}
 mkdir -p "$(dirname "$stamp")"
 
 # To compile bpf/ and to load it.
-run_packages=(clang llvm bpftool libbpf-dev libbpf1 linux-libc-dev libc6-dev)
+run_packages=(clang llvm libbpf-dev libbpf1 linux-libc-dev libc6-dev)
 # To make pods, faults, kernels and peers.
-test_packages=("${run_packages[@]}" containerd runc containernetworking-plugins busybox-static iproute2 iptables nftables
-  conntrack ethtool procps kmod xz-utils python3-minimal curl ca-certificates openssl prometheus prometheus-node-exporter gcc)
+test_packages=("${run_packages[@]}" bpftool containerd runc containernetworking-plugins busybox-static iproute2 iptables nftables
+  conntrack ethtool procps kmod xz-utils python3 curl ca-certificates openssl prometheus prometheus-node-exporter gcc)
 case $(uname -m) in
   x86_64) test_packages+=(qemu-system-x86) ;;
   aarch64) test_packages+=(qemu-system-arm) ;;
