@@ -75,3 +75,28 @@ test('series that come and go do not add up', () => {
     assert.equal(s!.values[at.offset], round);
   }
 });
+
+test('series that are swept come back as new ones, and the others stay as they are', () => {
+  const out = new Collection();
+  const kept = out.series(metrics['test.count'], { x: 'kept' });
+  const round = (peers: readonly number[]) => {
+    out.begin(1000);
+    out.add(1, 10, kept, 7);
+    for (const p of peers) out.add(1, 10, out.series(metrics['test.count'], { peer: p }), p);
+    out.forgetUnused([metrics['test.count']]);
+    return out.finish()[0]!;
+  };
+  const first = out.series(metrics['test.count'], { peer: 2 });
+  assert.deepEqual([...round([2, 3]).values], [7, 2, 3]);
+  assert.equal(out.series(metrics['test.count'], { peer: 2 }), first);
+  assert.deepEqual([...round([3]).values], [7, 3]);
+  const second = out.series(metrics['test.count'], { peer: 2 });
+  assert.notEqual(second, first);
+  const last = round([2]);
+  assert.deepEqual([...last.values], [7, 2]);
+  assert.deepEqual(
+    last.schema.series.map((s) => s.attributes),
+    [{ x: 'kept' }, { peer: 2 }],
+  );
+  assert.equal(out.series(metrics['test.count'], { x: 'kept' }), kept);
+});

@@ -22,8 +22,8 @@ interface OwnerState {
   readonly owner: Owner | undefined;
   readonly cookie: number;
   readonly startTimeMs: number;
-  /** Series id → its slots this round. */
-  values: Map<number, Float64Array>;
+  /** Series id → its value this round: a number, or the slots of a histogram. */
+  values: Map<number, number | Float64Array>;
   round: number;
 }
 
@@ -104,18 +104,17 @@ export class Collection {
   /** Adds to a series of a namespace (netns 0 = the node); several entries of a map may feed one series. */
   add(cookie: number, netns: number, series: Series, value: number): void {
     const { values } = this.#owner(cookie, netns);
-    this.#byId.set(series.id, series);
-    const slots = values.get(series.id);
-    if (slots) slots[0] = slots[0]! + value;
-    else values.set(series.id, Float64Array.of(value));
+    const before = values.get(series.id);
+    if (before === undefined) this.#byId.set(series.id, series);
+    values.set(series.id, typeof before === 'number' ? before + value : value);
   }
 
   /** Adds a histogram: count, sum in the metric's unit, zero count, buckets. */
   addHistogram(cookie: number, netns: number, series: Series, histogram: Float64Array): void {
     const { values } = this.#owner(cookie, netns);
-    this.#byId.set(series.id, series);
     const slots = values.get(series.id);
-    if (!slots) {
+    if (slots === undefined || typeof slots === 'number') {
+      this.#byId.set(series.id, series);
       const own = new Float64Array(slotsOf(series.metric));
       own.set(histogram.subarray(0, own.length));
       values.set(series.id, own);
@@ -188,9 +187,10 @@ export class Collection {
     for (const owner of owners) this.#owners.delete(owner);
   }
 
-  #schema(ids: readonly number[], next: Map<string, Schema>): Schema {
+  #schema(ids: Uint32Array, next: Map<string, Schema>): Schema {
     const shape = ids.join();
-    const schema = next.get(shape) ?? this.#schemas.get(shape) ?? makeSchema(ids.map((id) => this.#byId.get(id)!));
+    const schema =
+      next.get(shape) ?? this.#schemas.get(shape) ?? makeSchema(Array.from(ids, (id) => this.#byId.get(id)!));
     next.set(shape, schema);
     return schema;
   }
@@ -210,10 +210,15 @@ export class Collection {
     }
     const schemas = new Map<string, Schema>();
     for (const state of newest.values()) {
-      const ids = [...state.values.keys()].sort((a, b) => a - b);
+      const ids = Uint32Array.from(state.values.keys()).sort();
       const schema = this.#schema(ids, schemas);
       const values = new Float64Array(schema.slots);
-      for (const [i, s] of schema.series.entries()) values.set(state.values.get(ids[i]!)!, s.offset);
+      for (let i = 0; i < ids.length; i++) {
+        const value = state.values.get(ids[i]!)!;
+        const { offset } = schema.series[i]!;
+        if (typeof value === 'number') values[offset] = value;
+        else values.set(value, offset);
+      }
       out.push({
         owner: state.owner,
         resource: noResource,

@@ -54,8 +54,10 @@ const config = z.strictObject({
     .int()
     .min(64)
     .max(262_144)
-    .default(8192)
-    .describe('Flows counted one by one; what comes later is summed for each namespace and direction.'),
+    .default(4096)
+    .describe(
+      'Flows counted one by one; what comes later is summed for each namespace and direction. 4096 take 10 ms at each reading.',
+    ),
   idle_timeout: duration('5m').describe('A flow without packets for this long joins the sum of its namespace.'),
 });
 type Config = z.output<typeof config>;
@@ -87,7 +89,7 @@ export const metrics = defineMetrics({
     attributes,
     source,
     scope: 'netns',
-    maxSeries: 8192,
+    maxSeries: 4096,
     kubeskoop: kubeskoop('kubeskoop_flow_bytes'),
   },
   'skoop.flow.packets': {
@@ -97,7 +99,7 @@ export const metrics = defineMetrics({
     attributes,
     source,
     scope: 'netns',
-    maxSeries: 8192,
+    maxSeries: 4096,
     kubeskoop: kubeskoop('kubeskoop_flow_packets'),
   },
 });
