@@ -26,7 +26,15 @@ export interface Netns extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-const holder = 'ip link set lo up && echo ready && exec cat > /dev/null';
+/**
+ * For a shell in a new namespace: makes the interfaces to come keep still, so that packets can be counted to the last one. The kernel sends no
+ * router solicitations without a link-local address, and reports the multicast groups of other addresses at once instead of within seconds.
+ */
+export const keepStill =
+  'for f in addr_gen_mode mldv2_unsolicited_report_interval; do ' +
+  'p=/proc/sys/net/ipv6/conf/default/$f; [ ! -e $p ] || echo 1 > $p; done';
+
+const holder = `${keepStill}; ip link set lo up && echo ready && exec cat > /dev/null`;
 
 /** Makes a namespace. @param name for the reader of `ip netns`-free output; need not be unique. */
 export async function startNetns(name: string): Promise<Netns> {

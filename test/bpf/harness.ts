@@ -7,6 +7,7 @@ import { type Recording, record, testContext } from '../../pipeline/testing.ts';
 import receiver from '../../receivers/ebpf/index.ts';
 import { probes } from '../../receivers/ebpf/probes.ts';
 import { python } from '../bed/command.ts';
+import { keepStill } from '../bed/netns.ts';
 
 /**
  * What tests of the lane `bpf` are made of: throw-away network namespaces, and the real receiver with one probe switched on.
@@ -26,7 +27,7 @@ export class Netns implements Disposable {
   constructor() {
     execFileSync('ip', ['netns', 'add', this.name]);
     this.inode = statSync(`/run/netns/${this.name}`).ino;
-    this.run('ip link set lo up');
+    this.run(`${keepStill}; ip link set lo up`);
   }
 
   /** Runs a shell script inside and returns its output. Throws when it fails. */

@@ -22,6 +22,7 @@ import { config, type NetlinkConfig } from '../../receivers/netlink/config.ts';
 import { CT_NEW, conntrackGroups } from '../../receivers/netlink/conntrack-codec.ts';
 import { Round } from '../../receivers/netlink/round.ts';
 import { makeScrapers } from '../../receivers/netlink/scrapers.ts';
+import { keepStill } from '../bed/netns.ts';
 
 /** Runs a program; its output. Throws with what it said on standard error. */
 export function run(program: string, ...args: string[]): string {
@@ -39,7 +40,7 @@ export class TestNetns implements Disposable {
   constructor() {
     run('ip', 'netns', 'add', this.name);
     this.inode = statSync(this.path).ino;
-    this.ip('link', 'set', 'lo', 'up');
+    this.exec('sh', '-c', `${keepStill}; ip link set lo up`);
   }
 
   /** `ip -n NAME …`. */
