@@ -65,7 +65,7 @@ generate: $(stamps)/system-run node_modules/.package-lock.json bpf ## Write ever
 .PHONY: bench
 bench: $(stamps)/system-test node_modules/.package-lock.json bpf ## The figures the README quotes
 	@tools/setup/mounts.sh
-	@exec $(node) tools/bench.ts $(BENCH)
+	@exec $(node) bench/main.ts $(BENCH)
 
 .PHONY: soak
 soak: $(stamps)/system-test node_modules/.package-lock.json bpf ## The fault lane, long: 1000 kills instead of 200
