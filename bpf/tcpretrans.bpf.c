@@ -78,6 +78,9 @@ static __always_inline int retransmit(void *ctx, const struct sock *sk, const st
 	struct skl_retrans_key key = {};
 	struct tcpretrans_event e = {};
 
+	/* EBUSY: the first copy has not left this host yet, nothing was sent again (skb_still_in_host_queue(), TCPSpuriousRtxHostQueues) */
+	if (error == -16)
+		return 0;
 	skl_owner_of_sock(&key.owner, sk);
 	skl_tuple_of_sock(&e.tuple, sk, IPPROTO_TCP);
 	e.seq = BPF_CORE_READ(cb, seq);

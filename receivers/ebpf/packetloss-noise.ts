@@ -51,6 +51,11 @@ export const noiseReasons: readonly NoiseEntry[] = [
     why: 'The interface was just made and has no queue yet: what the kernel announces then (group membership, discovery) it repeats.',
   },
   { name: 'NO_SOCKET', castOnly: true, why: 'Multicast or broadcast (mDNS, SSDP, ...) that nobody here listens for.' },
+  {
+    name: 'IP_INNOROUTES',
+    controlOnly: true,
+    why: 'A report of group membership that came before the interface had its IPv6 routes: no router is missing it.',
+  },
   { name: 'IP_INADDRERRORS', castOnly: true, why: 'Multicast or broadcast for a group nobody here joined.' },
 ];
 

@@ -117,12 +117,16 @@ const namespacesOf = (pod: KubernetesObject): JsonObject => ({
 const program = ['/node/node', '/opt/skoopline/dist/cli/main.js'];
 let serial = 0;
 
-/** Starts the DaemonSet's pod. @param capabilities in place of the listed ones. */
-export async function deployAgent(
-  bed: Bed,
-  image: ImageFiles,
-  capabilities = listedCapabilities(),
-): Promise<DeployedAgent> {
+export interface DeployOptions {
+  /** In place of the listed ones. */
+  readonly capabilities?: readonly string[];
+  /** Changes the pipeline of the ConfigMap. */
+  readonly pipeline?: (text: string) => string;
+}
+
+/** Starts the DaemonSet's pod and waits for its readiness probe. */
+export async function deployAgent(bed: Bed, image: ImageFiles, options: DeployOptions = {}): Promise<DeployedAgent> {
+  const { capabilities = listedCapabilities(), pipeline = (text: string) => text } = options;
   const { cri } = bed.containerd;
   const objects = manifest();
   const pod = only(objects, 'DaemonSet').spec.template.spec;
@@ -154,7 +158,7 @@ export async function deployAgent(
     envs: [{ key: 'NODE_NAME', value: bed.node.name }],
     logPath: 'agent.log',
     labels: { ...labels, 'io.kubernetes.container.name': spec.name },
-    mounts: mountsOf(bed, pod, image, only(objects, 'ConfigMap').data['pipeline.yaml'], id),
+    mounts: mountsOf(bed, pod, image, pipeline(only(objects, 'ConfigMap').data['pipeline.yaml']), id),
     linux: { resources: { memoryLimitInBytes: String(memory) }, securityContext: securityOf(pod, capabilities) },
   };
   const { podSandboxId } = await cri.call<{ podSandboxId: string }>('RunPodSandbox', { config: sandboxConfig });

@@ -121,10 +121,13 @@ cs2 = [socket.create_connection(('${server.ip}', ${p})) for _ in range(5)]`);
       await server.hands.run(`ls5 = listen(${p})`);
       await client.hands.run(`c5 = socket.create_connection(('${server.ip}', ${p})); c5.setsockopt(6, 18, 500)`);
       await server.hands.run('s5, _ = ls5.accept(); ls5.close()');
-      const before = counterOf(client, 'TcpExt.TCPAbortOnTimeout');
       const lost = await withRules(server, 'input', [`tcp dport ${p} counter drop`], async (dropped) => {
         await client.hands.run("c5.send(b'x')");
-        await grown(client, 'TcpExt.TCPAbortOnTimeout', before, 1);
+        // SO_ERROR
+        await waitFor(
+          'the connection to fail',
+          async () => (await client.hands.run('out = c5.getsockopt(1, 4)')) !== 0,
+        );
         return dropped();
       });
       await server.hands.run("s5.setsockopt(1, 13, struct.pack('ii', 1, 0)); s5.close()");
@@ -192,7 +195,7 @@ for _ in range(3):
       const { slowClient: client, port, agent } = world;
       const p = port();
       await client.sh('sysctl -qw net.ipv4.neigh.eth0.mcast_solicit=1 net.ipv4.neigh.eth0.retrans_time_ms=50');
-      await client.hands.run("cs8 = opening('198.18.3.78', " + p + ', 2)');
+      await client.hands.run(`cs8 = opening('198.18.3.78', ${p}, 2)`);
       await waitFor(
         'the connections to fail',
         () =>
