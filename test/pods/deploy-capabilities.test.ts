@@ -149,7 +149,7 @@ describe('the DaemonSet', { skip }, () => {
   });
 
   for (const row of rows()) {
-    test(`without ${row.capability} is off what docs/security.md says, and it says so`, async (t) => {
+    test(`without ${row.capability} is off what docs/security.md says`, async (t) => {
       const capabilities = listedCapabilities().filter((c) => c !== row.capability);
       // Without SYS_ADMIN, what stands for it in the table is BPF and PERFMON.
       if (row.capability === 'SYS_ADMIN') capabilities.push('PERFMON', 'BPF');
@@ -179,6 +179,7 @@ describe('the DaemonSet', { skip }, () => {
       await waitFor(`its sentence: ${row.says.join(' … ')}`, () =>
         row.says.every((s) => (doctor || log()).includes(s)),
       );
+      // Nothing of them came with what was waited for, nor since.
       const after = await agent.samples();
       assert.deepEqual(
         row.pods.filter((n) => ofPod(after, 'web-0', n)),
