@@ -13,6 +13,7 @@ const ebpfProbes = [
   'packetloss',
   'tcpreset',
   'tcpretrans',
+  'kernellatency',
   'socketlatency',
   'netiftxlat',
   'softirq',
@@ -21,7 +22,7 @@ const ebpfProbes = [
   'flow',
 ];
 /** On by default here and unknown to KubeSkoop. */
-const ebpfOthers = ['tcpconnect', 'udp', 'listen', 'tcprtt'];
+const ebpfOthers = ['tcpconnect', 'udp', 'listen', 'tcprtt', 'dns'];
 /** What KubeSkoop has metrics and what it has events of (its list of probes). */
 const metricProbes = [
   ...procfsProbes,
@@ -35,8 +36,6 @@ const aliases: Readonly<Record<string, string>> = { netiftxlatency: 'netiftxlat'
 
 /** Probes that cannot be carried over, and why. */
 const without: Readonly<Record<string, string>> = {
-  kernellatency:
-    'No equivalent: latency inside the kernel is seen where it arises, by softirq (receiving), netiftxlat (sending) and socketlatency (processes).',
   info: 'KubeSkoop has no such probe any more and does not start with it; kubeskoop_info_pod comes from receivers.cri without being asked.',
   sched:
     'KubeSkoop has only a stub of it. procfs.scrapers.sched has run delay and throttling of pods, under OpenTelemetry names.',
