@@ -7,7 +7,13 @@ import { existsSync } from 'node:fs';
 
 process.chdir(`${import.meta.dirname}/..`);
 const check = process.argv.includes('--check');
-const generators = ['tools/gen-layout.ts', 'tools/gen-docs.ts', 'tools/gen-manifests.ts', 'tools/gen-kubeskoop.ts'];
+const generators = [
+  'tools/gen-layout.ts',
+  'tools/gen-docs.ts',
+  'tools/gen-manifests.ts',
+  'tools/gen-kubeskoop.ts',
+  'tools/gen-dashboards.ts',
+];
 if (!existsSync('.output/bpf')) {
   // Only clang can say what is in an object; the committed layouts are enough for everything else.
   console.log('There are no BPF objects here (no clang): their layouts are not compared.');

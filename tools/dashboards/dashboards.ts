@@ -1,0 +1,6 @@
+import { agent, events } from './events-and-agent.ts';
+import type { Dashboard } from './grafana.ts';
+import { kubeskoopNode, kubeskoopPod } from './kubeskoop.ts';
+import { node, pod } from './node-and-pod.ts';
+
+export const dashboards: readonly Dashboard[] = [node, pod, events, agent, kubeskoopNode, kubeskoopPod];
