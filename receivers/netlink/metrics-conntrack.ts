@@ -1,4 +1,5 @@
 import { defineEvents, defineMetrics } from '../../pipeline/catalogue.ts';
+import { tcpStateNames } from './conntrack-codec.ts';
 
 const perCpu = (field: string) => `ctnetlink IPCTNL_MSG_CT_GET_STATS_CPU ${field}, all CPUs summed`;
 
@@ -129,21 +130,7 @@ export const conntrackMetrics = defineMetrics({
       },
       'skoop.conntrack.state': {
         description: 'TCP: the state of the connection. Others: whether a reply was seen, and whether it lasts.',
-        values: [
-          'none',
-          'syn_sent',
-          'syn_recv',
-          'established',
-          'fin_wait',
-          'close_wait',
-          'last_ack',
-          'time_wait',
-          'close',
-          'syn_sent2',
-          'unreplied',
-          'replied',
-          'assured',
-        ],
+        values: [...tcpStateNames, 'unreplied', 'replied', 'assured'],
       },
     },
     maxSeries: 31,

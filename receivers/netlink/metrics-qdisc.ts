@@ -1,4 +1,5 @@
 import { defineMetrics } from '../../pipeline/catalogue.ts';
+import { dropReasons } from './qdisc-codec.ts';
 
 const device = {
   'network.interface.name': { description: 'Name of the interface in its own network namespace.' },
@@ -99,17 +100,7 @@ export const qdiscMetrics = defineMetrics({
       'skoop.qdisc.reason': {
         description:
           'Why: the queue or flow is full, memory is used up, the timestamp lies too far ahead, random early drop.',
-        values: [
-          'overlimit',
-          'overmemory',
-          'flow_limit',
-          'horizon',
-          'too_long',
-          'allocation',
-          'early',
-          'hard',
-          'other',
-        ],
+        values: dropReasons,
       },
     },
     maxSeries: 256,

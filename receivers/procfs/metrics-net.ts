@@ -1,4 +1,5 @@
 import { pageSize } from '../../host/ffi/libc.ts';
+import { tcpStates } from '../../host/netlink/sock-diag.ts';
 import { defineMetrics } from '../../pipeline/catalogue.ts';
 import { networkType } from './mib-table.ts';
 
@@ -241,21 +242,8 @@ export const softnetMetrics = defineMetrics({
   },
 });
 
-/** States as OpenTelemetry's `network.connection.state` writes them; all that TCP has. */
-export const connectionStates = [
-  'established',
-  'syn_sent',
-  'syn_received',
-  'fin_wait_1',
-  'fin_wait_2',
-  'time_wait',
-  'closed',
-  'close_wait',
-  'last_ack',
-  'listen',
-  'closing',
-  'new_syn_received',
-] as const;
+/** All states that TCP has. */
+export const connectionStates: readonly string[] = tcpStates.slice(1);
 
 const inState = (state: string, name: string) =>
   ({ name: `kubeskoop_tcpsummary_${name}`, where: { 'network.connection.state': state }, type: 'gauge' }) as const;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { bench, join, readingOf, sendUdp, slotsOfSeries, snapshotOf, TestNetns } from './support.ts';
+import { addClassfulQdisc, bench, join, readingOf, sendUdp, slotsOfSeries, snapshotOf, TestNetns } from './support.ts';
 
 interface TcQdisc {
   readonly kind: string;
@@ -80,27 +80,7 @@ test('a classful root is counted once, not with its children', async () => {
   using a = new TestNetns();
   using b = new TestNetns();
   join(a, 'eth0', b, 'eth0', '10.77.3');
-  a.exec('tc', 'qdisc', 'add', 'dev', 'eth0', 'root', 'handle', '1:', 'htb', 'default', '10');
-  a.exec('tc', 'class', 'add', 'dev', 'eth0', 'parent', '1:', 'classid', '1:10', 'htb', 'rate', '100mbit');
-  a.exec(
-    'tc',
-    'qdisc',
-    'add',
-    'dev',
-    'eth0',
-    'parent',
-    '1:10',
-    'handle',
-    '10:',
-    'tbf',
-    'rate',
-    '1gbit',
-    'burst',
-    '64k',
-    'limit',
-    '64k',
-  );
-  a.exec('tc', 'qdisc', 'add', 'dev', 'eth0', 'ingress');
+  addClassfulQdisc(a);
   a.ip('neigh', 'replace', '10.77.3.2', 'lladdr', '02:00:00:00:00:01', 'dev', 'eth0');
   const { round } = bench();
   const read = async () => {

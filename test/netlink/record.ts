@@ -18,7 +18,7 @@ import { NetlinkSocket } from '../../host/netlink/socket.ts';
 import { CT_GET, CT_GET_STATS, CT_GET_STATS_CPU, conntrackRequest } from '../../receivers/netlink/conntrack-codec.ts';
 import { addressRequest, linkRequest } from '../../receivers/netlink/link-codec.ts';
 import { qdiscRequest } from '../../receivers/netlink/qdisc-codec.ts';
-import { fillConntrack, join, sendUdp, TestNetns } from './support.ts';
+import { addClassfulQdisc, fillConntrack, join, sendUdp, TestNetns } from './support.ts';
 
 const kernel = Buffer.alloc(12);
 kernel.writeUInt16LE(16, 0);
@@ -78,27 +78,7 @@ const data = 'receivers/netlink/testdata';
   a.ip('addr', 'add', 'fd00:90::1/64', 'dev', 'eth0', 'nodad');
   a.ip('neigh', 'replace', '10.90.1.2', 'lladdr', '02:00:00:00:00:01', 'dev', 'eth0');
   a.ip('neigh', 'replace', 'fd00:90::2', 'lladdr', '02:00:00:00:00:01', 'dev', 'eth0');
-  a.exec('tc', 'qdisc', 'add', 'dev', 'eth0', 'root', 'handle', '1:', 'htb', 'default', '10');
-  a.exec('tc', 'class', 'add', 'dev', 'eth0', 'parent', '1:', 'classid', '1:10', 'htb', 'rate', '100mbit');
-  a.exec(
-    'tc',
-    'qdisc',
-    'add',
-    'dev',
-    'eth0',
-    'parent',
-    '1:10',
-    'handle',
-    '10:',
-    'tbf',
-    'rate',
-    '1gbit',
-    'burst',
-    '64k',
-    'limit',
-    '64k',
-  );
-  a.exec('tc', 'qdisc', 'add', 'dev', 'eth0', 'ingress');
+  addClassfulQdisc(a);
   a.exec('sysctl', '-qw', 'net.netfilter.nf_conntrack_acct=1', 'net.netfilter.nf_conntrack_timestamp=1');
   a.exec(
     'nft',

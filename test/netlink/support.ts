@@ -67,6 +67,18 @@ export function join(a: TestNetns, nameA: string, b: TestNetns, nameB: string, p
   b.ip('link', 'set', nameB, 'up');
 }
 
+/** A root with a child on `eth0`: htb with one class, in it a tbf; and an ingress. */
+export function addClassfulQdisc(ns: TestNetns): void {
+  for (const what of [
+    'qdisc add dev eth0 root handle 1: htb default 10',
+    'class add dev eth0 parent 1: classid 1:10 htb rate 100mbit',
+    'qdisc add dev eth0 parent 1:10 handle 10: tbf rate 1gbit burst 64k limit 64k',
+    'qdisc add dev eth0 ingress',
+  ]) {
+    ns.exec('tc', ...what.split(' '));
+  }
+}
+
 export interface Bench {
   readonly context: ReceiverContext & { readonly telemetry: RecordingTelemetry };
   readonly records: LogRecord[];
