@@ -3,7 +3,8 @@
  * gcc.
  *
  * Makes the namespaces itself, then takes turns, in one run, between the receiver and a C program that makes the same system calls and does
- * nothing with what they give (bench/c/collect-floor.c). prometheus-node-exporter is run in some of the namespaces, one after the other.
+ * nothing with what they give (bench/c/collect-floor.c). The floor has no memory of what it saw: it reads every file to its end with a second read,
+ * limits of processes every time, and descriptors of the kernel's threads, which have none. prometheus-node-exporter is run in some of the namespaces, one after the other.
  */
 import { type ChildProcessWithoutNullStreams, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';

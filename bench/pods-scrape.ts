@@ -14,7 +14,7 @@ const { values } = parseArgs({
   options: {
     pods: { type: 'string', default: '50' },
     scrapes: { type: 'string', default: '40' },
-    seconds: { type: 'string', default: '45' },
+    seconds: { type: 'string', default: '30' },
   },
 });
 const pods = Number(values.pods);
@@ -50,7 +50,7 @@ try {
       .map((line) => line.split(' ').map(Number) as [number, number, number]);
   };
   await scrape(20);
-  await sleep(30_000);
+  await sleep(20_000);
 
   const beganMs = performance.now();
   const before = cpu(agent);
