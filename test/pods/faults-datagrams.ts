@@ -189,4 +189,25 @@ u.close()`);
       return [loss(client, 3, 'NEIGH_FAILED', { dport: p })];
     },
   },
+  {
+    name: 'IPv6: UDP port closed',
+    async make({ client, server, port }) {
+      const p = port();
+      const address = /inet6 (fe80:\S+)\/64/.exec(await server.sh('ip -6 address show dev eth0'))?.[1];
+      await client.hands.run(`s = socket.socket(socket.AF_INET6, UDP)
+for _ in range(19): s.sendto(b'x', ('${address}', ${p}, 0, socket.if_nametoindex('eth0')))
+s.close()`);
+      return [loss(server, 19, 'NO_SOCKET', { dport: p, daddr: address ?? '', 'network.type': 'ipv6' })];
+    },
+  },
+  {
+    name: 'no route at the sender (no loss: the process is told)',
+    async make({ client, port }) {
+      await client.sh('ip route add unreachable 203.0.113.7');
+      const sent = await client.hands.run(`out = udp('203.0.113.7', ${port()}, 5)`);
+      await client.sh('ip route del unreachable 203.0.113.7');
+      if (sent !== 0) throw new Error(`The kernel took ${sent} datagrams.`);
+      return [];
+    },
+  },
 ];

@@ -37,6 +37,22 @@ export const queueFaults: readonly Fault[] = [
     },
   },
   {
+    name: 'queue of the client is long (no loss: late)',
+    async make({ client, server, port }) {
+      const p = port();
+      await server.hands.run(`u = socket.socket(socket.AF_INET, UDP); u.bind(('0.0.0.0', ${p}))`);
+      await client.sh('tc qdisc add dev eth0 root tbf rate 800kbit burst 2000 limit 400000');
+      await client.hands.run(`udp('${server.ip}', ${p}, 37, 1000)`);
+      await waitFor('the queue to be empty', async () => /backlog 0b/.test(await client.sh(show)));
+      await client.sh('tc qdisc del dev eth0 root');
+      const came = await server.hands.run(
+        `u.settimeout(5); out = sum(len(u.recv(2000)) for _ in range(37)); u.close()`,
+      );
+      if (came !== 37_000) throw new Error(`${came} bytes came.`);
+      return [];
+    },
+  },
+  {
     name: 'tc BPF program drops on the way in',
     async make({ client, server, port }) {
       const p = port();

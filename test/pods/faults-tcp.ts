@@ -19,6 +19,22 @@ export const tcpFaults: readonly Fault[] = [
     },
   },
   {
+    name: 'IPv6: TCP port closed',
+    async make({ client, server, port }) {
+      const p = port();
+      const address = /inet6 (fe80:\S+)\/64/.exec(await server.sh('ip -6 address show dev eth0'))?.[1];
+      await client.hands.run(`for _ in range(11):
+  with socket.socket(socket.AF_INET6) as s: s.connect_ex(('${address}', ${p}, 0, socket.if_nametoindex('eth0')))`);
+      const where = { dport: p, 'network.type': 'ipv6' };
+      return [
+        told(server, 'TCPRESET_NOSOCK', 11, { ...where, reason: 'NO_SOCKET' }),
+        told(client, 'TCPRESET_RECEIVE', 11, where),
+        told(client, 'skoop.tcp.connect_failed', 11, { ...where, 'error.type': 'ECONNREFUSED' }),
+        loss(server, 11, 'NO_SOCKET', where),
+      ];
+    },
+  },
+  {
     name: 'close with data unread',
     async make(world) {
       const { client, server, port } = world;
@@ -67,9 +83,7 @@ export const tcpFaults: readonly Fault[] = [
         await client.hands.run(`c = socket.create_connection(('${server.ip}', ${p}))`);
         await server.hands.run('s, _ = ls.accept(); s.close()');
         await client.hands.run(`c.recv(1); c.sendall(b'x')
-try:
-  while True: c.sendall(b'x'); time.sleep(0.002)
-except OSError: pass
+while c.getsockopt(1, 4) == 0: time.sleep(0.002)
 c.close()`);
       }
       await server.hands.run('ls.close()');

@@ -103,6 +103,9 @@ describe('ordinary traffic', { skip: noBtf }, () => {
         namespace: 'shop',
         command: ['httpd', '-f', '-p', '80', '-h', '/www'],
       });
+      const listening = () =>
+        ['net/tcp', 'net/tcp6'].some((f) => / [0-9A-F]+:0050 /.test(readFileSync(pod.proc(f), 'utf8')));
+      await waitFor('its server to listen', listening);
       const get = (url: string) => `timeout 20 wget -qO /dev/null ${url}`;
       const asked = await pod.exec(['sh', '-c', `${get('http://127.0.0.1/')} && ${get(`http://${node.ip}:8081/`)}`]);
       assert.equal(asked.code, 0, asked.stderr);
