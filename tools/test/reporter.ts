@@ -28,8 +28,11 @@ interface Event {
 /** What a failed test said: node:test wraps the thrown value, and the cause is what the author of the test wants to see. */
 function detailOf(error: unknown): string {
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
-  if (cause instanceof Error) return cause.stack ?? cause.message;
-  return String(cause);
+  if (cause === null || typeof cause !== 'object') return String(cause);
+  // Thrown by `using` when cleaning up failed after the test had: the first of the two is the reason.
+  const { suppressed, error: cleaningUp } = cause as { suppressed?: unknown; error?: unknown };
+  if (suppressed !== undefined) return `${detailOf(suppressed)}\nand, cleaning up after it: ${detailOf(cleaningUp)}`;
+  return cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
 }
 
 function outcomeOf({ type, data }: Event): Outcome | undefined {
