@@ -9,7 +9,7 @@ import { counterOf, type Site, startWorld, type World } from './faults-world.ts'
 
 const pipeline = readFileSync(`${import.meta.dirname}/../../pipeline.yaml`, 'utf8');
 const noBtf = existsSync('/sys/kernel/btf/vmlinux') ? false : 'this kernel has no BTF (/sys/kernel/btf/vmlinux)';
-const seconds = Number(process.env['QUIET_SECONDS'] ?? 30);
+const seconds = Number(process.env['QUIET_SECONDS'] ?? (process.env['SOAK'] ? 120 : 30));
 
 /**
  * What says that something was lost or failed. TCP sends again what was only late or overtaken, on a busy machine, and that is true: those
