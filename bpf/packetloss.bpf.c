@@ -44,7 +44,7 @@ struct skl_drop_key {
 	__u8 proto;
 	__u8 family;
 	__u8 direction;
-	__u8 cast; /* 0 = plain, 1 = multicast or broadcast, 2 = FIN, or an ACK or RST in TIME_WAIT, where only the location tells */
+	__u8 cast; /* 0 = plain, 1 = multicast or broadcast, 2 = end of a TCP connection without data, where only the location tells */
 };
 
 SKL_COUNTER_MAP(skl_drops, skl_drop_key, 8192);
@@ -175,15 +175,17 @@ static __always_inline bool not_a_packet(const struct sk_buff *skb, const struct
 }
 
 /*
- * Ends a connection and carries nothing: a FIN, or what TIME_WAIT answers or takes (ACK, RST). No TCP header is longer than 60 bytes; data
- * for TIME_WAIT is lost, and brings a reset besides.
+ * Ends a connection and carries nothing: a FIN, or an ACK or RST for a socket that is ending (FIN_WAIT1, FIN_WAIT2, TIME_WAIT, CLOSE_WAIT,
+ * LAST_ACK, CLOSING). No TCP header is longer than 60 bytes; data for TIME_WAIT is lost, and brings a reset besides.
  */
 static __always_inline bool is_farewell(const struct sk_buff *skb, const struct sock *sk, __u8 tcp_flags)
 {
+	const __u32 ending = 1 << 4 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 9 | 1 << 11;
+
 	if (tcp_flags & 1)
 		return true;
-	return sk && BPF_CORE_READ(sk, __sk_common.skc_state) == 6 /* TCP_TIME_WAIT */ && !(tcp_flags & 0xa /* SYN, PSH */) &&
-	       BPF_CORE_READ(skb, len) <= 60;
+	return sk && (ending >> (BPF_CORE_READ(sk, __sk_common.skc_state) & 31) & 1) && (tcp_flags & 0x14 /* ACK, RST */) &&
+	       !(tcp_flags & 0xa /* SYN, PSH */) && BPF_CORE_READ(skb, len) <= 60;
 }
 
 static __always_inline int drop(void *ctx, const struct sk_buff *skb, __u64 location, __u32 reason, const struct sock *rx_sk)

@@ -14,7 +14,7 @@ struct packetloss_event {
 	__u32 ifindex;
 	__u16 ethertype; /* host byte order */
 	__u8 direction; /* 0 = receive, 1 = transmit */
-	__u8 cast; /* 0 = plain, 1 = multicast or broadcast, 2 = FIN, or an ACK or RST in TIME_WAIT, where only the location tells */
+	__u8 cast; /* 0 = plain, 1 = multicast or broadcast, 2 = end of a TCP connection without data, where only the location tells */
 	__u8 tcp_flags; /* byte 13 of the TCP header */
 	__u8 icmp_type;
 	__u8 icmp_code;

@@ -9,7 +9,7 @@ export interface NoiseEntry {
   readonly castOnly?: boolean;
   /** Only for multicast of IGMP and ICMPv6: group membership, router and neighbour discovery. */
   readonly controlOnly?: boolean;
-  /** Only for TCP segments with FIN, and for ACK and RST in TIME_WAIT (locations only). */
+  /** Only for TCP segments with FIN, and for ACK and RST without data to an ending connection (locations only). */
   readonly finOnly?: boolean;
   readonly why: string;
 }
@@ -34,6 +34,10 @@ export const noiseReasons: readonly NoiseEntry[] = [
   {
     name: 'TCP_OLD_SEQUENCE',
     why: 'A keep-alive or window probe, or a copy of data received before: it is answered, nothing is missing.',
+  },
+  {
+    name: 'TCP_RFC7323_PAWS_ACK',
+    why: 'An acknowledgement without data that a newer one has overtaken.',
   },
   { name: 'TCP_OLD_ACK', why: 'An acknowledgement older than one already seen.' },
   {
@@ -70,6 +74,11 @@ export const noiseLocations: readonly NoiseEntry[] = [
     name: 'tcp_v6_rcv',
     finOnly: true,
     why: 'The end of a connection in TIME_WAIT took the FIN, the repeated ACK or the RST: nothing was on its way in it.',
+  },
+  {
+    name: 'tcp_rcv_state_process',
+    finOnly: true,
+    why: 'An acknowledgement without data for a connection that is ending did its work.',
   },
   { name: 'ip_rcv_finish_core', castOnly: true, why: 'Multicast or broadcast for a group nobody here joined.' },
   { name: 'ip_rcv_finish', castOnly: true, why: 'Multicast or broadcast for a group nobody here joined.' },
