@@ -69,17 +69,20 @@ export const node: Dashboard = {
           sumRate(m('skoop.softnet.dropped'), 'k8s_node_name', ofNode, 'dropped'),
           sumRate(m('skoop.softnet.time_squeeze'), 'k8s_node_name', ofNode, 'time squeeze'),
         ),
-        panel(
-          'Soft interrupts, 99th percentile',
-          's',
-          quantile(
-            0.99,
-            'skoop.softirq.duration',
-            'skoop_softirq_type, skoop_softirq_phase',
-            ofNode,
-            '{{skoop_softirq_type}} {{skoop_softirq_phase}}',
+        {
+          ...panel(
+            'Soft interrupts, 99th percentile',
+            's',
+            quantile(
+              0.99,
+              'skoop.softirq.duration',
+              'skoop_softirq_type, skoop_softirq_phase',
+              ofNode,
+              '{{skoop_softirq_type}} {{skoop_softirq_phase}}',
+            ),
           ),
-        ),
+          description: 'Needs receivers.ebpf.probes.softirq: {enabled: true}.',
+        },
         panel('Conntrack table', 'percentunit', {
           expr: `max by (k8s_node_name) (${m('skoop.conntrack.utilization')}{${ofNode}})`,
           legend: nodeLegend,
