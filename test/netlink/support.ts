@@ -22,6 +22,7 @@ import { config, type NetlinkConfig } from '../../receivers/netlink/config.ts';
 import { CT_NEW, conntrackGroups } from '../../receivers/netlink/conntrack-codec.ts';
 import { Round } from '../../receivers/netlink/round.ts';
 import { makeScrapers } from '../../receivers/netlink/scrapers.ts';
+import { waitFor } from '../bed/command.ts';
 import { keepStill } from '../bed/netns.ts';
 
 /** Runs a program; its output. Throws with what it said on standard error. */
@@ -272,13 +273,9 @@ export function conntrackStatistics(ns: TestNetns): Map<string, number> {
   return sums;
 }
 
-/** Waits until a condition holds; fails after ten seconds. */
+/** Waits until a condition holds; fails after a minute: a machine with many namespaces and no idle CPU takes its time. */
 export async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-  for (let i = 0; i < 1000; i++) {
-    if (await condition()) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  assert.fail(`waited for: ${what}`);
+  await waitFor(what, condition, { timeoutMs: 60_000, everyMs: 10 });
 }
 
 export { conntrackGroups };
