@@ -72,7 +72,7 @@ export const benches: readonly Bench[] = [
     name: 'idle',
     needs: needsPods,
     args: ['--settle', '45'],
-    limitSeconds: 300,
+    limitSeconds: 360,
     aims: [
       aim('default pipeline, 50 pods, idle', /^idle CPU ([\d.]+)/, '% of a core', '<', 0.5),
       aim('its resident memory', /resident ([\d.]+) MiB/, 'MiB', '<', 120),
