@@ -101,10 +101,10 @@ class ProbeDoctor {
     try {
       this.#load(kernel, ring);
       const before = this.#infos();
-      const stop = enableRunStats();
+      const { stop, whyNot } = startStats();
       await wait(seconds * 1000);
       stop();
-      return this.#report(before, this.#infos());
+      return this.#report(before, this.#infos(), whyNot);
     } finally {
       for (const probe of this.#active.values()) probe.close();
       ring.close();
@@ -148,7 +148,12 @@ class ProbeDoctor {
     });
   }
 
-  #report(before: Map<string, ProgramInfo>, after: Map<string, ProgramInfo>): Finding[] {
+  /** @param unmeasured why the kernel does not count runs and their time; undefined = it does */
+  #report(
+    before: Map<string, ProgramInfo>,
+    after: Map<string, ProgramInfo>,
+    unmeasured: string | undefined,
+  ): Finding[] {
     return probes.map((definition): Finding => {
       const subject = `probe ${definition.name}`;
       const probe = this.#active.get(definition.name);
@@ -161,11 +166,20 @@ class ProbeDoctor {
       return {
         subject,
         status: hooks.every((h) => h.sections !== undefined) ? 'ok' : 'partial',
-        text: `${hooksText(hooks)}; ${costText(costs)}; events ${account.emitted} sent, ${account.suppressed} suppressed, ${account.lost} lost`,
+        text: `${hooksText(hooks)}; ${unmeasured ?? costText(costs)}; events ${account.emitted} sent, ${account.suppressed} suppressed, ${account.lost} lost`,
         notes: hooks.flatMap(hookNotes),
         data: { hooks, costs, events: account },
       };
     });
+  }
+}
+
+/** The kernel's statistics need CAP_SYS_ADMIN; the probes do not, and are shown without a cost where it is missing. */
+function startStats(): { readonly stop: () => void; readonly whyNot?: string } {
+  try {
+    return { stop: enableRunStats() };
+  } catch (error) {
+    return { stop: () => {}, whyNot: `cost not measured (${messageOf(error)})` };
   }
 }
 
