@@ -16,6 +16,8 @@ export type NetnsInode = number;
  */
 export interface Owner {
   readonly netns?: NetnsInode;
+  /** net->net_cookie of that namespace, where the kernel told: never given twice, whereas inodes are used again at once. */
+  readonly netnsCookie?: number;
   /** Pod UID as found in the cgroup path, where data is per pod and not per namespace (hostNetwork pods share a namespace). */
   readonly podUid?: string;
   readonly containerId?: string;
@@ -130,6 +132,8 @@ export interface PodEntity {
   readonly namespace: string;
   readonly hostNetwork: boolean;
   readonly netns?: NetnsInode;
+  /** Cookie of `netns`, where it could be asked (see {@link Owner.netnsCookie}). */
+  readonly netnsCookie?: number;
   readonly sandboxId: string;
   readonly state: 'ready' | 'notready';
   readonly createdAtMs: number;

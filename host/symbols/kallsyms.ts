@@ -27,15 +27,15 @@ export class SymbolTable {
   readonly #names: Buffer;
   readonly #textEnd: number;
 
-  constructor(lines: readonly ParsedLine[], names: Buffer, textEnd: readonly [number, number] | undefined) {
-    const seen = lines.filter((l) => l.high !== 0 || l.low !== 0);
-    this.readable = seen.length > 0;
-    this.size = seen.length;
-    this.#baseHigh = seen[0]?.high ?? 0;
-    this.#baseLow = seen[0]?.low ?? 0;
-    const sorted = seen.map((l) => ({ d: this.#from(l.high, l.low), at: l.name })).sort((a, b) => a.d - b.d);
-    this.#distance = Float64Array.from(sorted, (s) => s.d);
-    this.#name = Uint32Array.from(sorted, (s) => s.at);
+  constructor(lines: ParsedLines, names: Buffer, textEnd: readonly [number, number] | undefined) {
+    this.readable = lines.count > 0;
+    this.size = lines.count;
+    this.#baseHigh = lines.high[0] ?? 0;
+    this.#baseLow = lines.low[0] ?? 0;
+    const distance = Float64Array.from({ length: lines.count }, (_, i) => this.#from(lines.high[i]!, lines.low[i]!));
+    const order = Uint32Array.from(distance.keys()).sort((a, b) => distance[a]! - distance[b]!);
+    this.#distance = Float64Array.from(order, (i) => distance[i]!);
+    this.#name = order.map((i) => lines.name[i]!);
     this.#names = names;
     this.#textEnd = textEnd ? this.#from(textEnd[0], textEnd[1]) : Number.POSITIVE_INFINITY;
   }
@@ -80,11 +80,35 @@ export class SymbolTable {
   }
 }
 
-interface ParsedLine {
-  readonly high: number;
-  readonly low: number;
+/**
+ * Lines with an address, in arrays that grow: an object for each of 100 000 symbols would cost 25 MiB of memory that the process never gives
+ * back.
+ */
+class ParsedLines {
+  high = new Uint32Array(0);
+  low = new Uint32Array(0);
   /** Offset of its name in the buffer of names. */
-  readonly name: number;
+  name = new Uint32Array(0);
+  count = 0;
+
+  add(high: number, low: number, name: number): void {
+    if (high === 0 && low === 0) return;
+    if (this.count === this.high.length) this.#grow();
+    this.high[this.count] = high;
+    this.low[this.count] = low;
+    this.name[this.count++] = name;
+  }
+
+  #grow(): void {
+    const bigger = (old: Uint32Array) => {
+      const out = new Uint32Array(Math.max(16_384, old.length * 2));
+      out.set(old);
+      return out;
+    };
+    this.high = bigger(this.high);
+    this.low = bigger(this.low);
+    this.name = bigger(this.name);
+  }
 }
 
 /** T, t: functions; W, w: weak ones. */
@@ -92,8 +116,9 @@ const functionTypes: ReadonlySet<number> = new Set([0x54, 0x74, 0x57, 0x77]);
 
 /** Takes /proc/kallsyms in pieces of any size, so that the event loop is not held for its 100 ms. */
 export class SymbolTableBuilder {
-  readonly #lines: ParsedLine[] = [];
-  #names = Buffer.alloc(1024 * 1024);
+  readonly #lines = new ParsedLines();
+  /** Memory that is never written to is never resident. */
+  #names = Buffer.alloc(8 * 1024 * 1024);
   #used = 0;
   #rest: Buffer = Buffer.alloc(0);
   #textEnd: readonly [number, number] | undefined;
@@ -104,15 +129,21 @@ export class SymbolTableBuilder {
   }
 
   push(chunk: Buffer): void {
-    const text = this.#rest.length > 0 ? Buffer.concat([this.#rest, chunk]) : chunk;
     let from = 0;
+    if (this.#rest.length > 0) {
+      // Only the line that the last piece was cut in is put together: copies of whole pieces would pile up.
+      from = chunk.indexOf(10) + 1;
+      this.#rest = Buffer.concat([this.#rest, from > 0 ? chunk.subarray(0, from) : chunk]);
+      if (from === 0) return;
+      this.#line(this.#rest, 0, this.#rest.length - 1);
+    }
     for (;;) {
-      const end = text.indexOf(10, from);
+      const end = chunk.indexOf(10, from);
       if (end < 0) break;
-      this.#line(text, from, end);
+      this.#line(chunk, from, end);
       from = end + 1;
     }
-    this.#rest = Buffer.from(text.subarray(from));
+    this.#rest = Buffer.from(chunk.subarray(from));
   }
 
   /** `ffffffff81000000 T _stext` or, in a module, `ffffffffc0000000 t name\t[module]`; anything else is passed over. */
@@ -129,7 +160,7 @@ export class SymbolTableBuilder {
       return;
     }
     if (!functionTypes.has(text[space + 1]!)) return;
-    this.#lines.push({ high, low, name: this.#used });
+    this.#lines.add(high, low, this.#used);
     this.#room(end - name + 1);
     text.copy(this.#names, this.#used, name, end);
     this.#used += end - name;
@@ -147,7 +178,7 @@ export class SymbolTableBuilder {
     this.push(Buffer.from('\n'));
     const end = this.#textEnd;
     const hidden = end?.[0] === 0 && end[1] === 0;
-    return new SymbolTable(this.#lines, Buffer.from(this.#names.subarray(0, this.#used)), hidden ? undefined : end);
+    return new SymbolTable(this.#lines, this.#names.subarray(0, this.#used), hidden ? undefined : end);
   }
 }
 
@@ -176,7 +207,7 @@ export function parseKallsyms(text: Buffer): SymbolTable {
  */
 export class KernelSymbols {
   readonly #root: ProcRoot;
-  #table: SymbolTable = new SymbolTable([], Buffer.alloc(0), undefined);
+  #table: SymbolTable = new SymbolTable(new ParsedLines(), Buffer.alloc(0), undefined);
   #modules: string | undefined;
   #reading: Promise<SymbolTable> | undefined;
 

@@ -105,7 +105,8 @@ export class IdentityTable {
       const hit = this.#byUid.get(podUid);
       if (hit !== undefined) return hit.resource;
     }
-    if (netns !== undefined && !this.#hosts.has(netns)) return this.#claimant(netns, timeMs)?.named.resource;
+    if (netns !== undefined && !this.#hosts.has(netns))
+      return this.#claimant(netns, timeMs, owner.netnsCookie)?.named.resource;
     // Shared by the node and its hostNetwork pods.
     const hit = cgroupId === undefined ? undefined : this.#byCgroup.get(cgroupId);
     if (hit !== undefined) return hit.resource;
@@ -141,9 +142,16 @@ export class IdentityTable {
   }
 
   /** Who had the namespace then. */
-  #claimant(netns: number, timeMs: number): Claim | undefined {
-    const claims = this.#claims.get(netns);
+  #claimant(netns: number, timeMs: number, cookie: number | undefined): Claim | undefined {
+    let claims = this.#claims.get(netns);
     if (claims === undefined) return undefined;
+    if (cookie !== undefined) {
+      const exact = claims.find((c) => c.named.pod.netnsCookie === cookie);
+      if (exact !== undefined) return exact;
+      // Pods whose namespace is known to be another one are out, whatever the times say.
+      claims = claims.filter((c) => c.named.pod.netnsCookie === undefined);
+      if (claims.length === 0) return undefined;
+    }
     for (const [i, claim] of claims.entries()) {
       if (claim.goneMs !== undefined && timeMs > claim.goneMs) return claims[i - 1];
       const older = claims[i + 1];

@@ -118,4 +118,17 @@ describe('the dead', () => {
       Array.from({ length: 1000 }, (_, i) => `p${i} e${i}`),
     );
   });
+
+  test('an inode that is used again before the runtime tells of the pod’s end: the cookie keeps its name from a stranger', () => {
+    const t = start();
+    t.know(pod('web-0', 11, { netnsCookie: 501 }));
+    t.log({ netns: 11, netnsCookie: 501 }, 'own');
+    t.log({ netns: 11, netnsCookie: 502 }, 'stranger');
+    assert.deepEqual(t.said(), ['web-0 own'], 'the stranger waits for a name of its own');
+    t.know(pod('web-0', 11, { netnsCookie: 501 }), pod('web-1', 11, { netnsCookie: 502 }));
+    assert.deepEqual(t.said(), ['web-0 own', 'web-1 stranger']);
+    t.know(pod('web-1', 11, { netnsCookie: 502 }));
+    t.log({ netns: 11, netnsCookie: 501 }, 'late');
+    assert.equal(t.said().at(-1), 'web-0 late', 'and a late event is still the dead pod’s');
+  });
 });

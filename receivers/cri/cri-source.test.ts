@@ -20,6 +20,7 @@ function fakeDoor(paths: Record<string, number> = {}, pids: Record<number, numbe
   return {
     ofPath: (path) => paths[path],
     ofPid: (pid) => pids[pid],
+    cookieOf: (inode: number) => inode * 1000,
     ofPodUid: () => undefined,
     host: () => hostInode,
   };
@@ -70,6 +71,7 @@ describe('pods from a CRI runtime', () => {
       namespace: 'shop',
       hostNetwork: false,
       netns: 11,
+      netnsCookie: 11_000,
       sandboxId: '1'.padStart(64, '0'),
       state: 'ready',
       createdAtMs: 1_700_000_000_000,

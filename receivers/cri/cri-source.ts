@@ -215,10 +215,28 @@ export class CriSource implements PodSource {
     const ready = sandbox.state === PodSandboxState.SANDBOX_READY;
     const settled = ready && before?.state === 'ready' && before.netns !== undefined;
     const uid = sandbox.metadata?.uid ?? '';
-    const netns = settled ? before.netns : netnsOf(uid, known?.detail, this.#options.door);
+    const inode = settled ? before.netns : netnsOf(uid, known?.detail, this.#options.door);
+    const cookie = settled ? before.netnsCookie : this.#cookieOf(inode, known?.detail, before);
     const same = before !== undefined && sameContainers(before.containers, containers);
-    const entity = podOf(sandbox, this.#runtime, known?.detail, netns, same ? before.containers : containers);
+    const entity = podOf(
+      sandbox,
+      this.#runtime,
+      known?.detail,
+      { inode, cookie },
+      same ? before.containers : containers,
+    );
     return before !== undefined && samePod(before, entity) ? before : entity;
+  }
+
+  /** A namespace's cookie is asked once: hostNetwork pods share the node's, where there is nothing to tell apart. */
+  #cookieOf(
+    inode: number | undefined,
+    detail: SandboxDetail | undefined,
+    before: PodEntity | undefined,
+  ): number | undefined {
+    if (inode === undefined || detail === undefined || detail.hostNetwork) return undefined;
+    if (before?.netns === inode && before.netnsCookie !== undefined) return before.netnsCookie;
+    return this.#options.door.cookieOf(inode, { path: detail.netnsPath, pid: detail.pid });
   }
 
   #wakeUps(): Observable<string> {
@@ -285,6 +303,7 @@ function samePod(a: PodEntity, b: PodEntity): boolean {
   return (
     a.state === b.state &&
     a.netns === b.netns &&
+    a.netnsCookie === b.netnsCookie &&
     a.hostNetwork === b.hostNetwork &&
     a.containers === b.containers &&
     a.name === b.name &&

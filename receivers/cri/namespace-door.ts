@@ -1,3 +1,4 @@
+import { netnsCookie } from '../../host/netns/cookie.ts';
 import type { NetnsInfo } from '../../host/netns/inventory.ts';
 import type { ProcRoot } from '../../host/proc-root.ts';
 import type { NamespaceDoor } from './pod-source.ts';
@@ -12,6 +13,12 @@ export function namespaceDoor(root: ProcRoot, current: () => readonly NetnsInfo[
         if (inode !== undefined) return inode;
       }
       return undefined;
+    },
+    cookieOf: (inode, { path, pid }) => {
+      const places = path === undefined ? [] : [...placesOf(root, path)];
+      if (pid !== undefined) places.push(root.proc(pid, 'ns/net'));
+      const place = places.find((p) => quietly(() => root.netnsInode(p)) === inode);
+      return place === undefined ? undefined : netnsCookie(place);
     },
     ofPodUid: (uid) => current().find((n) => !n.host && n.podUids.includes(uid))?.netns,
     host: () => current().find((n) => n.host)?.netns ?? quietly(() => root.netnsInode(root.proc(1, 'ns/net'))),

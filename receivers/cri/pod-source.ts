@@ -35,6 +35,11 @@ export interface NamespaceDoor {
   ofPid(pid: number): number | undefined;
   /** Inode of the namespace that a bind mount holds; undefined when the path is gone or no namespace. */
   ofPath(path: string): number | undefined;
+  /** Cookie of the namespace that a bind mount or a process holds, if its inode is still `inode`; undefined when it cannot be told. */
+  cookieOf(
+    inode: number,
+    place: { readonly path: string | undefined; readonly pid: number | undefined },
+  ): number | undefined;
   /** Inode of the namespace of the pod's processes by their cgroup; undefined when none is known, or it is the host's. */
   ofPodUid(uid: string): number | undefined;
   /** The node's own namespace; undefined when it may not be looked at. */

@@ -88,7 +88,7 @@ export function podOf(
   sandbox: PodSandbox,
   runtime: string,
   detail: SandboxDetail | undefined,
-  netns: number | undefined,
+  netns: { readonly inode: number | undefined; readonly cookie: number | undefined },
   containers: readonly ContainerEntity[],
 ): PodEntity {
   return Object.freeze({
@@ -97,7 +97,8 @@ export function podOf(
     name: sandbox.metadata?.name ?? '',
     namespace: sandbox.metadata?.namespace ?? '',
     hostNetwork: detail?.hostNetwork ?? false,
-    ...(netns !== undefined && { netns }),
+    ...(netns.inode !== undefined && { netns: netns.inode }),
+    ...(netns.cookie !== undefined && { netnsCookie: netns.cookie }),
     sandboxId: sandbox.id,
     state: sandbox.state === PodSandboxState.SANDBOX_READY ? 'ready' : 'notready',
     createdAtMs: Number(sandbox.createdAt / 1_000_000n),

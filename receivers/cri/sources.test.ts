@@ -30,6 +30,7 @@ after(() => {
 const door: NamespaceDoor = {
   ofPid: (pid) => ({ 501: 51, 502: 52, 503: 53, 1: 1 })[pid],
   ofPath: (path) => ({ '/var/run/docker/netns/abc': 61 })[path],
+  cookieOf: () => undefined,
   ofPodUid: () => undefined,
   host: () => 1,
 };

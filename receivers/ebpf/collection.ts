@@ -90,7 +90,7 @@ export class Collection {
     const key = ownerKey(cookie, netns);
     let state = this.#owners.get(key);
     if (!state) {
-      const owner = netns === 0 ? undefined : Object.freeze({ netns });
+      const owner = netns === 0 ? undefined : Object.freeze({ netns, ...(cookie !== 0 && { netnsCookie: cookie }) });
       state = { owner, cookie, startTimeMs: this.#nowMs, values: new Map(), round: 0 };
       this.#owners.set(key, state);
     }

@@ -126,7 +126,13 @@ class Session {
 
   #logRecord(head: RecordHead, draft: EventDraft): LogRecord {
     const owner =
-      head.netns === 0 ? undefined : { netns: head.netns, ...(head.cgroup !== 0 && { cgroupId: head.cgroup }) };
+      head.netns === 0
+        ? undefined
+        : {
+            netns: head.netns,
+            ...(head.cookie !== 0 && { netnsCookie: head.cookie }),
+            ...(head.cgroup !== 0 && { cgroupId: head.cgroup }),
+          };
     const timeUnixNs = this.#wallOffsetNs + BigInt(head.ktime);
     const hint = this.#config.advice ? adviceFor(draft.attributes, draft.event.name) : undefined;
     const attributes = hint

@@ -171,7 +171,13 @@ describe('pods of a real containerd', { skip: lacking === undefined ? false : `$
     const pod = await bed.runPod({ name: 'probed' });
     await waitFor('the pod', () => named('probed')?.containers[0]?.state === 'running');
     const settings = config.parse({ endpoint: bed.node.path(bed.containerd.socket) });
-    const door = { ofPid: () => undefined, ofPath: () => undefined, ofPodUid: () => undefined, host: () => undefined };
+    const door = {
+      ofPid: () => undefined,
+      ofPath: () => undefined,
+      cookieOf: () => undefined,
+      ofPodUid: () => undefined,
+      host: () => undefined,
+    };
     const source = new CriSource({ socketPath: settings.endpoint ?? '', config: settings, context, door });
     const wake = record(source.wake$);
     // Subscribed once something arrives: a container of another pod, made until it does.

@@ -34,6 +34,7 @@ async function measure(n: number): Promise<void> {
   const door = {
     ofPath: (p: string) => 4026532000 + p.length,
     ofPid: () => undefined,
+    cookieOf: () => undefined,
     ofPodUid: () => undefined,
     host: () => 1,
   };
