@@ -42,13 +42,15 @@ layered() { # NAME LOWER MOUNTPOINT
   mkdir /upper/$1/changes /upper/$1/work
   mount -t overlay -o lowerdir=$2,upperdir=/upper/$1/changes,workdir=/upper/$1/work overlay $3
 }
-share root && share repo && share sources &&
-  layered root /lower/root /new && layered repo /lower/sources:/lower/repo /new$repo || { echo 'skl: cannot mount the shared root'; poweroff -f; }
+lost() { echo 'skl: cannot mount the shared root'; poweroff -f; }
+share root && share repo && share sources && layered root /lower/root /new || lost
 mount -t proc proc /new/proc
 mount -t sysfs sysfs /new/sys
 mount -t devtmpfs dev /new/dev
 mount -t tmpfs -o mode=755 tmpfs /new/run
 mount -t tmpfs tmpfs /new/tmp
+# After /tmp and /run: the working copy may be below them.
+layered repo /lower/sources:/lower/repo /new$repo || lost
 exec switch_root /new /bin/bash $repo/test/kernels/guest-init.sh
 `;
 
