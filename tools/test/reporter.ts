@@ -36,9 +36,12 @@ function detailOf(error: unknown): string {
 }
 
 function outcomeOf({ type, data }: Event): Outcome | undefined {
-  if ((type !== 'test:pass' && type !== 'test:fail') || data.details?.type === 'suite') return undefined;
+  if (type !== 'test:pass' && type !== 'test:fail') return undefined;
+  const isSkipped = data.skip !== undefined && data.skip !== false;
+  // A suite is what its tests are, but one that is skipped as a whole tells of none of them.
+  if (data.details?.type === 'suite' && !isSkipped) return undefined;
   const base = { marker: 'skl-outcome' as const, name: data.name ?? '?', file: data.file };
-  if (data.skip !== undefined && data.skip !== false) {
+  if (isSkipped) {
     return { ...base, status: 'skipped', detail: typeof data.skip === 'string' ? data.skip : undefined };
   }
   if (type === 'test:pass') return { ...base, status: 'passed', detail: undefined };
