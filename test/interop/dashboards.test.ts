@@ -16,8 +16,11 @@ const pipeline = {
   receivers: {
     procfs: { collection_interval: '2s' },
     netlink: { collection_interval: '2s' },
-    // softirq is off by default; the panel says so.
-    ebpf: { collection_interval: '2s', probes: { softirq: { enabled: true } } },
+    // softirq is off by default; the panel says so. A low limit, so that events are held back here too.
+    ebpf: {
+      collection_interval: '2s',
+      probes: { softirq: { enabled: true }, packetloss: { rate_limit: 1, burst: 7 } },
+    },
     cri: {},
   },
   processors: { netns: {}, pod: {}, symbolize: {} },
