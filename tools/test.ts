@@ -1,5 +1,5 @@
 /**
- * Runs the test lanes: `node tools/test.ts [LANE...] [--file PART]`. Lanes that do not disturb one another run side by
+ * Runs the test lanes: `node tools/test.ts [LANE...] [--file PART] [--name REGEXP]`. Lanes that do not disturb one another run side by
  * side; each writes to .output/test/<lane>.log. Ends with a table and the plain line `N passed, M failed`.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -10,7 +10,7 @@ import { type LaneResult, outputDirectory, runLane } from './test/run-lane.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { file: { type: 'string', multiple: true, default: [] } },
+  options: { file: { type: 'string', multiple: true, default: [] }, name: { type: 'string' } },
 });
 const unknown = positionals.filter((name) => !lanes.some((l) => l.name === name));
 if (unknown.length) {
@@ -26,7 +26,7 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => inte
 async function runTrack(track: readonly Lane[]): Promise<LaneResult[]> {
   const out: LaneResult[] = [];
   for (const lane of track) {
-    const result = await runLane(lane, values.file, interrupt.signal);
+    const result = await runLane(lane, values.file, interrupt.signal, values.name);
     out.push(result);
     if (result.log) {
       const { passed, failed, skipped, seconds } = result;

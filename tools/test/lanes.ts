@@ -174,8 +174,8 @@ const all: readonly Lane[] = [
     files: ['test/kernels/**/*.test.ts'],
     // One machine a kernel, side by side.
     concurrency: 2,
-    testTimeoutS: 640,
-    timeoutS: 660,
+    testTimeoutS: process.env['SKOOPLINE_FULL'] ? 3700 : 640,
+    timeoutS: process.env['SKOOPLINE_FULL'] ? 7500 : 660,
     missing: () =>
       first(
         nested,

@@ -41,8 +41,14 @@ async function pool<T>(items: readonly T[], width: number, work: (item: T) => Pr
  * Runs a lane to its end, each file in a process of its own.
  *
  * @param only when not empty, only files whose path contains one of these.
+ * @param names when given, only tests whose name matches this regular expression.
  */
-export async function runLane(lane: Lane, only: readonly string[], signal: AbortSignal): Promise<LaneResult> {
+export async function runLane(
+  lane: Lane,
+  only: readonly string[],
+  signal: AbortSignal,
+  names?: string,
+): Promise<LaneResult> {
   const began = performance.now();
   const nothing = {
     lane: lane.name,
@@ -73,7 +79,7 @@ export async function runLane(lane: Lane, only: readonly string[], signal: Abort
       notRun += group.length;
       return;
     }
-    const result = await runFiles(lane, group, stop);
+    const result = await runFiles(lane, group, stop, names);
     outcomes.push(...result.outcomes);
     appendFileSync(log, `=== ${group.join(' ')}\n${result.text.trimEnd()}\n\n`);
   });
