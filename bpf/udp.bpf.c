@@ -3,7 +3,7 @@
  * udp: datagrams that reached their socket and found no room in it.
  *
  * Hook: the tracepoint udp:udp_fail_queue_rcv_skb.
- * Newer kernels give it the packet too (found by its number of arguments); older ones tell the socket only, so that the
+ * Newer kernels have it in the IPv6 path as well and give it the packet (found by its number of arguments); older ones tell the socket only, so that the
  * sender stays unknown there.
  *
  * Cost: some 300 ns for each datagram lost, nothing for those delivered.

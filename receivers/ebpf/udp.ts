@@ -24,8 +24,16 @@ const hooks: readonly HookSpec[] = [
     required: true,
     choices: [
       { programs: ['skl_fail_skb'], arguments: 3 },
-      { programs: ['skl_fail'], arguments: 2, note: 'The sender of the datagram is not known on this kernel.' },
-      { programs: ['skl_fail_raw'], arguments: 2, note: 'Raw tracepoint: the sender is not known.' },
+      {
+        programs: ['skl_fail'],
+        arguments: 2,
+        note: 'The sender of the datagram is not known on this kernel, and IPv6 is not seen.',
+      },
+      {
+        programs: ['skl_fail_raw'],
+        arguments: 2,
+        note: 'Raw tracepoint: the sender is not known, and IPv6 is not seen.',
+      },
     ],
   },
 ];

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Kernel } from '../../bpf/kernel.ts';
 import { connect, Netns, ProbeSession } from './harness.ts';
 
 /** Binds a socket with the smallest receive buffer there is and never reads; prints its pid. */
@@ -24,7 +25,10 @@ for (const [version, family, address, any] of [
   [4, 'AF_INET', '10.99.0.2', '0.0.0.0'],
   [6, 'AF_INET6', 'fd99::2', '::'],
 ] as const) {
-  test(`each IPv${version} datagram that finds no room is one overflow of the port, with its process`, async () => {
+  test(`each IPv${version} datagram that finds no room is one overflow of the port, with its process`, async (t) => {
+    // The tracepoint was put into the IPv6 path together with its third argument.
+    const has = (await Kernel.probe()).tracepointArguments('udp_fail_queue_rcv_skb');
+    if (version === 6 && has === 2) return t.skip('this kernel has the tracepoint for IPv4 only');
     using a = new Netns();
     using b = new Netns();
     connect(a, b);
