@@ -15,7 +15,9 @@ for c in $(cat /sys/fs/cgroup/cgroup.controllers); do echo "+$c" > /sys/fs/cgrou
 ln -sf /proc/self/fd /dev/fd
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000 out /out
 mount --bind "$(argument skl.modules)" "/lib/modules"
-hostname "skl-$(uname -r)"
+# Most modules load when something asks for them; these are asked for by device.
+modprobe -a loop
+hostname "skl-$(uname -r | cut -d+ -f1)"
 ip link set lo up
 ulimit -n 65536
 cd "$(argument skl.repo)" || exit 1
