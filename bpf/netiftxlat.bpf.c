@@ -113,6 +113,9 @@ static __always_inline int unqueued(const struct sk_buff *skb, const struct net_
 	return 0;
 }
 
+/* A driver that can take several packets at once gets them as a list, and the tracepoint fires for its first one only. */
+#define BULK_MAX 16
+
 SEC("tp_btf/qdisc_enqueue")
 int BPF_PROG(skl_enqueue, struct Qdisc *qdisc, const struct netdev_queue *txq, struct sk_buff *skb)
 {
@@ -122,9 +125,15 @@ int BPF_PROG(skl_enqueue, struct Qdisc *qdisc, const struct netdev_queue *txq, s
 SEC("tp_btf/qdisc_dequeue")
 int BPF_PROG(skl_dequeue, struct Qdisc *qdisc, const struct netdev_queue *txq, int packets, struct sk_buff *skb)
 {
-	if (!skb) /* asked, and had nothing to give */
-		return 0;
-	return unqueued(skb, BPF_CORE_READ(txq, dev));
+	const struct net_device *dev = BPF_CORE_READ(txq, dev);
+
+	for (int i = 0; i < BULK_MAX && i < packets && skb; i++) {
+		struct sk_buff *next = BPF_CORE_READ(skb, next);
+
+		unqueued(skb, dev);
+		skb = next;
+	}
+	return 0; /* no skb: asked, and had nothing to give */
 }
 
 SEC("tp_btf/net_dev_queue")

@@ -215,6 +215,7 @@ struct inet_request_sock {
 };
 
 struct sk_buff {
+	struct sk_buff *next;
 	union {
 		struct net_device *dev;
 	};
