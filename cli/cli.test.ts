@@ -205,6 +205,11 @@ test('run: starts, reports, reloads on SIGHUP, drains on SIGTERM and exits with 
   const { metrics, health } = await run.line('Running.');
   const ready = (await (await fetch(`http://${health}/readyz`)).json()) as { components: unknown[]; status: string };
   assert.equal(ready.components.length, 3);
+  const graph = (await (await fetch(`http://${health}/pipeline`)).json()) as { edges: { from: string; to: string }[] };
+  assert.deepEqual(
+    graph.edges.map(({ from, to }) => `${from} → ${to}`),
+    ['receiver cri → processor netns in metrics', 'processor netns in metrics → exporter prometheus'],
+  );
   const text = await (await fetch(`http://${metrics}/metrics`)).text();
   assert.match(text, /^target_info\{.*k8s_node_name="node-9"\} 1$/m);
 

@@ -10,6 +10,7 @@ import type {
   Finding,
 } from '../pipeline/component.ts';
 import { messageOf } from '../pipeline/errors.ts';
+import { nothingRuns } from '../pipeline/service-view.ts';
 import { type Command, type CommandIo, exitCodes } from './command.ts';
 
 const kinds: readonly (keyof ComponentRegistry)[] = ['receivers', 'processors', 'exporters'];
@@ -93,6 +94,7 @@ function contextOf(id: string, io: CommandIo): ComponentContext {
     log: pino({ level: 'silent' }),
     telemetry: silent,
     node: { name: io.env['NODE_NAME'] ?? hostname() },
+    service: nothingRuns,
     version: io.version,
   };
 }

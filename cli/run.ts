@@ -22,6 +22,7 @@ export const command: Command = {
     'skoopline run --config pipeline.yaml',
     "curl -s localhost:8888/metrics     the agent's own metrics",
     'curl -s localhost:13133/readyz     the state of each component',
+    'curl -s localhost:13133/pipeline   what runs, how it is joined, how much went where',
   ],
   async run(args, io) {
     const logLevel = args.values['log-level'];

@@ -194,6 +194,7 @@ export class Agent {
       version: this.#options.version,
       phase: () => this.#phase,
       reports: () => this.engine.reports(),
+      describe: () => this.engine.describe(),
     });
     await this.#serve('health', service.health.address, 'health', pages);
   }

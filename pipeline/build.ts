@@ -9,6 +9,7 @@ import type {
 } from './component.ts';
 import type { ComponentConfig } from './config.ts';
 import { AbsentError, AgentError, messageOf } from './errors.ts';
+import type { ServiceView } from './service-view.ts';
 import { type QueueFactory, Sink } from './sink.ts';
 import { Pressure, Source } from './source.ts';
 import { Stage } from './stage.ts';
@@ -24,6 +25,11 @@ export interface EngineParts {
   readonly states: States;
   readonly createQueue: QueueFactory;
   readonly version: string;
+}
+
+/** What nodes are made with. */
+export interface GraphParts extends EngineParts {
+  readonly service: ServiceView;
 }
 
 /** A node of the graph with what shows it to the outside. */
@@ -42,7 +48,7 @@ export function reveal({ gate, telemetry }: Built<unknown>): void {
   telemetry.activate();
 }
 
-export function buildSource(component: ComponentConfig, node: NodeIdentity, parts: EngineParts): Built<Source> {
+export function buildSource(component: ComponentConfig, node: NodeIdentity, parts: GraphParts): Built<Source> {
   const { telemetry, context } = contextOf(component, node, parts);
   const declaration = component.declaration as ReceiverDeclaration;
   const pressure = new Pressure();
@@ -59,7 +65,7 @@ export function buildStage(
   component: ComponentConfig,
   pipeline: string,
   node: NodeIdentity,
-  parts: EngineParts,
+  parts: GraphParts,
 ): Built<Stage> {
   const { telemetry, context } = contextOf(component, node, parts, pipeline);
   const declaration = component.declaration as ProcessorDeclaration;
@@ -70,7 +76,7 @@ export function buildStage(
   return { ...built, node: new Stage({ component, pipeline, processor: made.value, telemetry, clock, onState }) };
 }
 
-export function buildSink(component: ComponentConfig, node: NodeIdentity, parts: EngineParts): Built<Sink> {
+export function buildSink(component: ComponentConfig, node: NodeIdentity, parts: GraphParts): Built<Sink> {
   const { telemetry, context } = contextOf(component, node, parts);
   const declaration = component.declaration as ExporterDeclaration;
   const { value: exporter, absent } = create(component, () => declaration.create(component.config, context));
@@ -93,7 +99,7 @@ export function cannotStart(component: ComponentConfig, cause: unknown): AgentEr
   });
 }
 
-function contextOf(component: ComponentConfig, node: NodeIdentity, parts: EngineParts, pipeline?: string) {
+function contextOf(component: ComponentConfig, node: NodeIdentity, parts: GraphParts, pipeline?: string) {
   const { kind, id } = component;
   const attributes = pipeline === undefined ? {} : { pipeline };
   const log = parts.log.child({ [kind]: id, ...attributes });
@@ -102,6 +108,7 @@ function contextOf(component: ComponentConfig, node: NodeIdentity, parts: Engine
     id,
     telemetry,
     node,
+    service: parts.service,
     clock: parts.clock,
     version: parts.version,
     log,
@@ -123,7 +130,7 @@ function shell(
   absent: string | undefined,
   telemetry: EngineTelemetry,
   log: Logger,
-  parts: EngineParts,
+  parts: GraphParts,
 ) {
   const first: ComponentState = absent === undefined ? { state: 'starting' } : { state: 'absent', reason: absent };
   return { key, telemetry, log, gate: new StateGate(parts.states, key, first) };

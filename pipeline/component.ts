@@ -5,6 +5,7 @@ import type { Batch, Signal } from './batch.ts';
 import type { Attributes, EventDefinition, MetricDefinition, Stability } from './catalogue.ts';
 import type { Clock } from './clock.ts';
 import type { QueueConfig } from './queue/config.ts';
+import type { ServiceView } from './service-view.ts';
 
 /** Subscribe = start, unsubscribe = stop: resources are taken in the subscribe function and freed in its teardown. */
 export interface Receiver {
@@ -91,6 +92,8 @@ export interface ComponentContext {
   readonly log: Logger;
   readonly telemetry: ComponentTelemetry;
   readonly node: NodeIdentity;
+  /** The whole running pipeline, to be looked at. */
+  readonly service: ServiceView;
   /** Version of the agent. */
   readonly version: string;
 }

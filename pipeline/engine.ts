@@ -1,8 +1,9 @@
-import { type Built, cannotStart, type EngineParts } from './build.ts';
+import { type Built, cannotStart, type EngineParts, type GraphParts } from './build.ts';
 import type { NodeIdentity } from './component.ts';
 import type { AgentConfig } from './config.ts';
 import { AgentError, errnoOf, messageOf } from './errors.ts';
 import { type Graph, link, type Plan, plan } from './graph.ts';
+import { describeGraph, nothingRuns, type ServiceDescription } from './service-view.ts';
 import type { Sink } from './sink.ts';
 import type { Stage } from './stage.ts';
 import type { ComponentReport } from './states.ts';
@@ -15,13 +16,13 @@ export type { EngineParts } from './build.ts';
  * reload, stop) at a time.
  */
 export class Engine {
-  readonly #parts: EngineParts;
+  readonly #parts: GraphParts;
   #graph: Graph | undefined;
   #changing: Promise<unknown> = Promise.resolve();
   #isStopped = false;
 
   constructor(parts: EngineParts) {
-    this.#parts = parts;
+    this.#parts = { ...parts, service: { describe: () => this.describe() } };
     parts.telemetry.gauge('otelcol_component_state', '1', 'Whether a component is in this state.', () =>
       this.reports().flatMap(({ kind, id, pipeline, state }) =>
         stateNames.map((name): [number, Record<string, string>] => [
@@ -53,6 +54,13 @@ export class Engine {
         failing: telemetry?.failing ?? [],
       };
     });
+  }
+
+  /** What runs, how it is joined, and how much went where. Empty before the start. */
+  describe(): ServiceDescription {
+    return this.#graph
+      ? describeGraph(this.#graph, this.reports(), this.#parts.clock.monotonicMs())
+      : nothingRuns.describe();
   }
 
   /**

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { type Built, buildSink, buildSource, buildStage, type EngineParts, reveal } from './build.ts';
+import { type Built, buildSink, buildSource, buildStage, type GraphParts, reveal } from './build.ts';
 import { Chain } from './chain.ts';
 import type { NodeIdentity } from './component.ts';
 import type { AgentConfig, ComponentConfig } from './config.ts';
@@ -36,7 +36,7 @@ type Kept = { readonly node: { component: ComponentConfig }; readonly telemetry:
  *
  * @throws AgentError when a component cannot be made; then everything is as it was.
  */
-export function plan(config: AgentConfig, identity: NodeIdentity, old: Graph | undefined, parts: EngineParts): Plan {
+export function plan(config: AgentConfig, identity: NodeIdentity, old: Graph | undefined, parts: GraphParts): Plan {
   const undo: (() => void)[] = [];
   const reconfigured: string[] = [];
   const discard = () => {
@@ -171,7 +171,7 @@ function missingFrom<T>(here: ReadonlyMap<string, T> | undefined, there: Readonl
   return [...(there ?? [])].filter(([id, node]) => here?.get(id) !== node).map(([, node]) => node);
 }
 
-function straysOf(pipeline: string, parts: EngineParts) {
+function straysOf(pipeline: string, parts: GraphParts) {
   const words = 'Items of a signal that no exporter of the pipeline gets.';
   return parts.telemetry.counter('otelcol_pipeline_dropped_items', '{item}', words, {
     pipeline,

@@ -1,5 +1,6 @@
 import type { Clock } from './clock.ts';
 import type { Page } from './serve.ts';
+import type { ServiceDescription } from './service-view.ts';
 import type { ComponentReport } from './states.ts';
 
 /** Where the agent as a whole stands. */
@@ -7,13 +8,14 @@ export type AgentPhase = 'starting' | 'running' | 'stopping';
 
 /**
  * The pages of the health endpoint. `/healthz` answers 200 as long as the process can answer at all; `/readyz` answers 200 between the
- * end of the start and the beginning of the stop, and tells each component's state.
+ * end of the start and the beginning of the stop, and tells each component's state. `/pipeline` is the graph that runs with its counts.
  */
 export function healthPages(options: {
   readonly clock: Clock;
   readonly version: string;
   readonly phase: () => AgentPhase;
   readonly reports: () => readonly ComponentReport[];
+  readonly describe: () => ServiceDescription;
 }): Readonly<Record<string, () => Page>> {
   const startedMs = options.clock.monotonicMs();
   const status = () => {
@@ -30,6 +32,7 @@ export function healthPages(options: {
   return {
     '/healthz': () => json(200, { status: 'ok', version: options.version }),
     '/readyz': () => json(options.phase() === 'running' ? 200 : 503, status()),
+    '/pipeline': () => json(200, options.describe()),
   };
 }
 

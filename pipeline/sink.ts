@@ -25,6 +25,8 @@ export class Sink {
   readonly queue: DeliveryQueue;
   readonly telemetry: EngineTelemetry;
   readonly signals: readonly Signal[];
+  /** The queue's bounds. */
+  readonly config: QueueConfig;
   readonly #onState: (state: ComponentState) => void;
 
   constructor(options: {
@@ -43,8 +45,8 @@ export class Sink {
     this.telemetry = options.telemetry;
     this.signals = declaration.signals;
     this.#onState = options.onState;
-    const config = declaration.queue?.(component.config) ?? defaultQueue();
-    this.queue = options.createQueue({ exporter, config, context });
+    this.config = declaration.queue?.(component.config) ?? defaultQueue();
+    this.queue = options.createQueue({ exporter, config: this.config, context });
   }
 
   get pressure$(): Observable<boolean> {

@@ -5,6 +5,7 @@ import type { Batch, Signal } from './batch.ts';
 import type { Attributes } from './catalogue.ts';
 import type { Clock } from './clock.ts';
 import type { ComponentTelemetry, ReceiverContext } from './component.ts';
+import { nothingRuns, type ServiceView } from './service-view.ts';
 
 /**
  * What a component's tests need in place of a running agent: time that stands still, telemetry that remembers, a silent log.
@@ -164,7 +165,9 @@ export interface TestContext extends ReceiverContext {
 }
 
 /** Makes a context: id `test`, node `test-node`, version `0.0.0-test`, a silent log. */
-export function testContext(options: { id?: string; node?: string; epochMs?: number } = {}): TestContext {
+export function testContext(
+  options: { id?: string; node?: string; epochMs?: number; service?: ServiceView } = {},
+): TestContext {
   const pressure$ = new BehaviorSubject(false);
   return {
     id: options.id ?? 'test',
@@ -172,6 +175,7 @@ export function testContext(options: { id?: string; node?: string; epochMs?: num
     log: pino({ level: 'silent' }),
     telemetry: new RecordingTelemetry(),
     node: { name: options.node ?? 'test-node' },
+    service: options.service ?? nothingRuns,
     version: '0.0.0-test',
     pressure$: pressure$.asObservable(),
     pressure: (on) => pressure$.next(on),

@@ -50,7 +50,7 @@ export const serviceSchema = z.strictObject({
     .describe('What the agent tells about itself.'),
   health: z
     .strictObject({
-      address: address().default('localhost:13133').describe('Where /healthz and /readyz are served.'),
+      address: address().default('localhost:13133').describe('Where /healthz, /readyz and /pipeline are served.'),
     })
     .prefault({})
     .describe('Health endpoint.'),

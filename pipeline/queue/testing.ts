@@ -5,6 +5,7 @@ import { noResource } from '../batch.ts';
 import type { Attributes } from '../catalogue.ts';
 import type { Clock } from '../clock.ts';
 import type { ComponentContext, ComponentTelemetry } from '../component.ts';
+import { nothingRuns } from '../service-view.ts';
 
 /** What tests of queues and push exporters need: a clock moved by hand, telemetry that can be read, numbered records. */
 
@@ -109,7 +110,8 @@ export function readableTelemetry() {
 }
 
 export function testContext(clock: Clock, telemetry: ComponentTelemetry, id = 'otlp'): ComponentContext {
-  return { id, clock, telemetry, log: pino({ level: 'silent' }), node: { name: 'node-1' }, version: '0.0.0-test' };
+  const log = pino({ level: 'silent' });
+  return { id, clock, telemetry, log, node: { name: 'node-1' }, service: nothingRuns, version: '0.0.0-test' };
 }
 
 const scope = Object.freeze({ name: 'skoopline/test' });

@@ -71,6 +71,16 @@ export class Cells {
     }
   }
 
+  /** Counters of one owner by instrument name. */
+  ofOwner(owner: string): Map<string, readonly Cell[]> {
+    const out = new Map<string, readonly Cell[]>();
+    for (const [name, { cells }] of this.#instruments) {
+      const own = cells.get(owner);
+      if (own) out.set(name, [...own.values()]);
+    }
+    return out;
+  }
+
   /** Everything as it is now, sorted by name. `failed` hears of gauges that throw. */
   read(failed: (name: string, error: unknown) => void = () => {}): Reading[] {
     for (const refresh of this.refreshers) refresh();

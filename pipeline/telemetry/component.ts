@@ -146,6 +146,12 @@ export class EngineTelemetry implements ComponentTelemetry {
     this.#waiting = undefined;
   }
 
+  /** What it has counted, by name without the prefix: `accepted_log_records`. */
+  counters(): Map<string, readonly Cell[]> {
+    const prefix = `otelcol_${this.kind}_`;
+    return new Map([...this.#cells.ofOwner(this.#owner)].map(([name, cells]) => [name.slice(prefix.length), cells]));
+  }
+
   /** A cell that is there from the start, at zero. */
   cell(name: string, unit: string, description: string, attributes: Attributes = {}): Cell {
     return this.#make(name, unit, description, attributes);
