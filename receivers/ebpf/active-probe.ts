@@ -9,7 +9,7 @@ import type { ComponentTelemetry } from '../../pipeline/component.ts';
 import { Collection } from './collection.ts';
 import { accountMetrics } from './metrics.ts';
 import type { EventDraft, ProbeConfig, ProbeDefinition, ProbeRun, RecordHead } from './probe.ts';
-import { Reaper } from './reaper.ts';
+import { type LivingNamespaces, Reaper } from './reaper.ts';
 
 /** enum skl_full of bpf/include/skl/event.h, in order. */
 const fullUses = ['limit', 'count', 'state', 'event'] as const;
@@ -20,6 +20,8 @@ export interface ProbeEnvironment {
   readonly log: Logger;
   readonly clock: Clock;
   readonly ringFd: number;
+  /** Cookie of the network namespace that has an inode now, where it can be asked. */
+  readonly cookieOf?: (netns: number) => number | undefined;
 }
 
 /** A probe that is loaded: decodes its records, reads its maps, keeps its account. */
@@ -27,7 +29,7 @@ export class ActiveProbe {
   readonly definition: ProbeDefinition;
   readonly loaded: LoadedProbe;
   readonly #run: ProbeRun;
-  readonly #collection = new Collection();
+  readonly #collection: Collection;
   readonly #reaper: Reaper;
 
   /**
@@ -40,6 +42,7 @@ export class ActiveProbe {
     this.definition = definition;
     const { name } = definition;
     const { kernel, telemetry, clock } = env;
+    this.#collection = new Collection(env.cookieOf);
     this.#run = definition.create(config, { name, kernel, telemetry, log: env.log, clock });
     const interval = config.rate_limit > 0 ? Math.max(1, Math.round(1e9 / config.rate_limit)) : 0;
     const common = {
@@ -58,7 +61,8 @@ export class ActiveProbe {
         debug: (message, log) => env.log.debug({ probe: name, verifier: log }, message),
       },
     );
-    this.#reaper = new Reaper(this.loaded.ownedMaps, definition.layout);
+    const owned = this.loaded.ownedMaps.filter((m) => !definition.selfClearingMaps?.includes(m.name));
+    this.#reaper = new Reaper(owned, definition.layout);
     try {
       this.#makeCommonAccounts();
       this.#run.loaded?.(this.loaded);
@@ -115,9 +119,9 @@ export class ActiveProbe {
     return this.#collection.finish();
   }
 
-  /** Forgets namespaces that ended. @param alive inodes of those that exist @throws BpfError */
-  reap(alive: ReadonlySet<number>): number {
-    const reaped = this.#reaper.reap(alive);
+  /** Forgets namespaces that ended; returns how many. @throws BpfError */
+  reap(living: LivingNamespaces): number {
+    const reaped = this.#reaper.reap(living);
     this.#collection.forget(reaped);
     return reaped.size;
   }

@@ -45,6 +45,12 @@ export class Collection {
   readonly #readers = new Map<string, MapReader>();
   #round = 0;
   #nowMs = 0;
+  readonly #cookieOf: (netns: number) => number | undefined;
+
+  /** @param cookieOf the cookie of the namespace that has an inode now; asked only when several in the maps had it */
+  constructor(cookieOf: (netns: number) => number | undefined = () => undefined) {
+    this.#cookieOf = cookieOf;
+  }
 
   /** The one object for a metric with these attributes. */
   series(metric: MetricDefinition, attributes: Attributes): Series {
@@ -195,21 +201,26 @@ export class Collection {
     return schema;
   }
 
+  /** Of two that had the same inode. Where the kernel does not say, the one seen first later has it now: cookies have no order. */
+  #isLiving(cookie: number, netns: number): boolean {
+    return this.#cookieOf(netns) === cookie;
+  }
+
   /** The round's snapshots. Namespaces that gave nothing this round are forgotten. */
   finish(): Snapshot[] {
     const out: Snapshot[] = [];
-    const newest = new Map<number, OwnerState>();
+    const holders = new Map<number, OwnerState>();
     for (const [key, state] of this.#owners) {
       if (state.round !== this.#round) {
         this.#owners.delete(key);
         continue;
       }
       const netns = state.owner?.netns ?? 0;
-      const other = newest.get(netns);
-      if (!other || other.cookie < state.cookie) newest.set(netns, state);
+      const other = holders.get(netns);
+      if (!other || !this.#isLiving(other.cookie, netns)) holders.set(netns, state);
     }
     const schemas = new Map<string, Schema>();
-    for (const state of newest.values()) {
+    for (const state of holders.values()) {
       const ids = Uint32Array.from(state.values.keys()).sort();
       const schema = this.#schema(ids, schemas);
       const values = new Float64Array(schema.slots);

@@ -181,5 +181,7 @@ export default defineProbe<Config>({
   events: Object.values(events),
   eventTypes: ['failed', 'timeout'],
   records: [layout.dnsEvent, layout.dnsEvent],
+  // Each question ends by an answer or by the timeout; skl_open counts them.
+  selfClearingMaps: ['skl_asked'],
   create: (options) => new Dns(options),
 });

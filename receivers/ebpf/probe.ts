@@ -126,6 +126,8 @@ export interface ProbeDefinition<C extends ProbeConfig = ProbeConfig> {
   readonly eventTypes: readonly string[];
   /** Codec of the smallest record of each type, by type: shorter ones are rejected and counted. */
   readonly records: readonly Codec<unknown>[];
+  /** Maps with owners in their keys that the kernel half empties by itself, with an account: not to be touched when a namespace ends. */
+  readonly selfClearingMaps?: readonly string[];
   /** Makes it ready for loading. No BPF yet; the kernel's types may be asked. */
   create(config: C, context: ProbeContext): ProbeRun;
 }

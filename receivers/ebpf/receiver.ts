@@ -1,6 +1,7 @@
 import { interval, Observable, type Subscriber, type Subscription } from 'rxjs';
 import { Kernel } from '../../bpf/kernel.ts';
 import { RingPump } from '../../host/bpf/ring-pump.ts';
+import { NetnsCookies } from '../../host/netns/cookie.ts';
 import { type NetnsInfo, sharedInventory } from '../../host/netns/inventory.ts';
 import { hostRoot } from '../../host/proc-root.ts';
 import { type Batch, type LogRecord, noResource, type Scope } from '../../pipeline/batch.ts';
@@ -31,8 +32,12 @@ class Session {
   #closed = false;
   /** The scan that was last asked for ended namespaces: a namespace born after it is not missing because it is asked twice. */
   #scan: readonly NetnsInfo[] | undefined;
-  /** Wall clock minus CLOCK_MONOTONIC, ns; taken anew for each slice, since the wall clock is set now and then. */
-  #wallOffsetNs = 0n;
+  readonly #cookies = new NetnsCookies();
+  /**
+   * Wall clock minus CLOCK_MONOTONIC, ns; taken anew for each slice of records, since the wall clock is set now and then and the other one
+   * stands still while the machine is suspended.
+   */
+  #wallOffsetNs: bigint | undefined;
 
   constructor(config: EbpfConfig, context: ReceiverContext, out: Subscriber<Batch>) {
     this.#config = config;
@@ -69,7 +74,8 @@ class Session {
       await nextTurn();
       if (this.#closed) return;
       try {
-        const probe = new ActiveProbe(definition, config, index, { kernel, telemetry, log, clock, ringFd: ring.fd });
+        const env = { kernel, telemetry, log, clock, ringFd: ring.fd, cookieOf: (n: number) => this.#cookieOf(n) };
+        const probe = new ActiveProbe(definition, config, index, env);
         this.#active[index] = probe;
         const hooks = probe.loaded.hooks.map((h) => `${h.hook}: ${h.sections?.join(' + ') ?? 'off'}`).join(', ');
         log.info(`Probe ${definition.name} is on (${hooks}).`);
@@ -81,9 +87,15 @@ class Session {
     }
   }
 
+  #cookieOf(netns: number): number | undefined {
+    const info = sharedInventory(hostRoot)
+      .current()
+      .find((n) => n.netns === netns);
+    return info && this.#cookies.ask(info);
+  }
+
   #watch(ring: SharedRing): void {
     const { telemetry, clock, pressure$ } = this.#context;
-    this.#takeWallOffset();
     telemetry.gauge('ring_backlog', 'By', 'Bytes in the ring buffer not yet read.', () => ring.reader.backlog);
     this.#pump = new RingPump({
       ring: ring.reader,
@@ -99,10 +111,6 @@ class Session {
         void this.#reap();
       }),
     );
-  }
-
-  #takeWallOffset(): void {
-    this.#wallOffsetNs = this.#context.clock.nowUnixNs() - process.hrtime.bigint();
   }
 
   #record(ring: SharedRing, at: number, length: number): void {
@@ -133,6 +141,7 @@ class Session {
             ...(head.cookie !== 0 && { netnsCookie: head.cookie }),
             ...(head.cgroup !== 0 && { cgroupId: head.cgroup }),
           };
+    this.#wallOffsetNs ??= this.#context.clock.nowUnixNs() - process.hrtime.bigint();
     const timeUnixNs = this.#wallOffsetNs + BigInt(head.ktime);
     const hint = this.#config.advice ? adviceFor(draft.attributes, draft.event.name) : undefined;
     const attributes = hint
@@ -159,7 +168,7 @@ class Session {
       const source = `${this.#context.id}/${probes[index]!.name}`;
       this.#out.next({ kind: 'logs', source, scope: this.#scope, records });
     });
-    this.#takeWallOffset();
+    this.#wallOffsetNs = undefined;
   }
 
   #collect(): void {
@@ -184,8 +193,14 @@ class Session {
       const found = await sharedInventory(hostRoot).fresh(this.#config.collection_interval / 2);
       if (this.#closed || found === this.#scan) return;
       this.#scan = found;
-      const alive = new Set(found.map((n) => n.netns));
-      for (const probe of this.#active) probe?.reap(alive);
+      const alive = new Map(found.map((n) => [n.netns, n]));
+      this.#cookies.keepOnly(alive);
+      const cookieOf = (netns: number, again = false) => {
+        const info = alive.get(netns);
+        return info && (again ? this.#cookies.ask(info) : this.#cookies.of(info));
+      };
+      const living = { has: (netns: number) => alive.has(netns), cookieOf };
+      for (const probe of this.#active) probe?.reap(living);
       telemetry.recovered('removing ended namespaces');
     } catch (error) {
       telemetry.failed('removing ended namespaces', error);

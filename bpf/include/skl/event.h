@@ -62,8 +62,8 @@ static __always_inline void skl_count_full(__u32 which)
 {
 	__u64 *n = bpf_map_lookup_elem(&skl_full, &which);
 
-	if (n)
-		(*n)++;
+	if (n) /* a softirq on this CPU may come in between */
+		__sync_fetch_and_add(n, 1);
 }
 
 static __noinline struct skl_limit_val *skl_account_new(struct skl_limit_key *key)
