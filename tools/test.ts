@@ -5,6 +5,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { type Lane, lanes } from './test/lanes.ts';
+import { prepareLane } from './test/prepare.ts';
 import { failuresText, table, totals } from './test/report.ts';
 import { type LaneResult, outputDirectory, runLane } from './test/run-lane.ts';
 
@@ -23,9 +24,12 @@ process.chdir(`${import.meta.dirname}/..`);
 const interrupt = new AbortController();
 for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => interrupt.abort());
 
+const prepared = new Map(chosen.map((lane) => [lane, prepareLane(lane, interrupt.signal)]));
+
 async function runTrack(track: readonly Lane[]): Promise<LaneResult[]> {
   const out: LaneResult[] = [];
   for (const lane of track) {
+    await prepared.get(lane);
     const result = await runLane(lane, values.file, interrupt.signal, values.name);
     out.push(result);
     if (result.log) {

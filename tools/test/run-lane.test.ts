@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { Lane } from './lanes.ts';
+import { prepareLane } from './prepare.ts';
 import { failuresText, table, totals } from './report.ts';
 import { runLane } from './run-lane.ts';
 
@@ -58,6 +59,20 @@ describe('a lane', () => {
     assert.match(failuresText([result]), /^FAILED self-\d+: bad \(\.output\/lane-\w+\/counts\/x\.test\.ts\)$/m);
     assert.equal(totals([result, result]).line, '4 passed, 2 failed');
     assert.match(table([result]), /^self-\d+ +\| +2 \| +1 \| +1 \| +[\d.]+ \| no such device$/m);
+  });
+
+  test('what it needs is made before its clock starts; what cannot be made is left to its tests', async () => {
+    const never = new AbortController().signal;
+    const made = `${work}/made`;
+    const prepared = lane('prepared', `test('ok', () => {});`, {
+      prepare: [['false'], ['no-such-program-of-skoopline'], ['sh', '-c', `echo made > ${made}`]],
+    });
+    await prepareLane(prepared, never);
+    assert.equal(readFileSync(made, 'utf8'), 'made\n');
+    rmSync(made);
+    await prepareLane({ ...prepared, missing: () => 'not here' }, never);
+    assert.equal(existsSync(made), false);
+    rmSync(`.output/test/${prepared.name}.prepare.log`);
   });
 
   test('a file that does not load is a failure', async () => {
