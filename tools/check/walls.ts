@@ -36,7 +36,7 @@ export function importsOf(source: string): Import[] {
 }
 
 const componentRooms = ['receivers', 'processors', 'exporters'];
-const productRooms = ['pipeline', 'host', 'bpf', 'cli', ...componentRooms];
+const productRooms = ['pipeline', 'view', 'host', 'bpf', 'cli', ...componentRooms];
 
 const roomOf = (file: string) => (file.includes('/') ? file.slice(0, file.indexOf('/')) : file);
 /** `receivers/procfs` for files of components, else the room. */
@@ -47,6 +47,7 @@ const unitOf = (file: string) => {
 
 const why = {
   engine: 'the engine knows no component and no kernel by name: what it needs is handed to it through its contracts',
+  view: 'the view stands on batches alone, so that whoever gets batches can have one',
   host: 'host/ is the lowest floor: it opens doors to the machine and must not depend on what is built upon it',
   bpf: 'the loader serves every probe and must not know one of them',
   sibling: 'a component can be removed by deleting its folder; what two of them share belongs in pipeline/ or host/',
@@ -62,6 +63,7 @@ const packages: Readonly<Record<string, { readonly allowed: RegExp; readonly why
     allowed: /^(node:|rxjs(\/|$)|yaml$|zod$|pino$|fast-check$|@opentelemetry\/)/,
     why: 'the engine stands on node, rxjs, yaml, zod, pino and the OpenTelemetry API alone',
   },
+  view: { allowed: /^(node:|fast-check$)/, why: 'the view stands on node alone' },
   host: { allowed: /^(node:|koffi$|fast-check$)/, why: 'host/ stands on node and koffi alone' },
 };
 
@@ -77,6 +79,8 @@ function refusalOfImport(file: string, target: string): string | undefined {
   switch (from) {
     case 'pipeline':
       return why.engine;
+    case 'view':
+      return to === 'pipeline' ? undefined : why.view;
     case 'host':
       return target === 'pipeline/errors.ts' ? undefined : why.host;
     case 'bpf':
@@ -87,6 +91,7 @@ function refusalOfImport(file: string, target: string): string | undefined {
     case 'processors':
     case 'exporters':
       if (to === 'pipeline') return undefined;
+      if (to === 'view' && from === 'exporters') return undefined;
       if (to === 'host' && (test || /symbol|kallsyms|proc-root/.test(target))) return undefined;
       if (to === from) return why.sibling;
       return to === 'host' ? `${why.direction}; of host/ only the kernel's symbols are theirs` : why.direction;
@@ -97,7 +102,7 @@ function refusalOfImport(file: string, target: string): string | undefined {
           ? undefined
           : why.list;
     case 'cli':
-      return to === 'pipeline' || target === 'components.ts' ? undefined : why.cli;
+      return to === 'pipeline' || to === 'view' || target === 'components.ts' ? undefined : why.cli;
     default:
       return undefined;
   }

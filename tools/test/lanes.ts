@@ -83,7 +83,7 @@ const all: readonly Lane[] = [
   {
     name: 'unit',
     files: [
-      '{pipeline,host,bpf,receivers,processors,exporters,cli,tools,deploy,bench}/**/*.test.ts',
+      '{pipeline,view,host,bpf,receivers,processors,exporters,cli,tools,deploy,bench}/**/*.test.ts',
       'test/bed/**/*.test.ts',
       '*.test.ts',
     ],

@@ -1,0 +1,98 @@
+import { increase } from './collection.ts';
+import { planOf } from './plan.ts';
+import { attributes, flowBytes, gauges } from './quantities.ts';
+import { type Found, lookUp, type ViewState } from './state.ts';
+import type { Subject } from './subject.ts';
+import { breakdown, conntrackOf, podSummary, summarize } from './summary.ts';
+import type { Listener, Peer, PodDetail, ViewEvent } from './types.ts';
+
+/** Remote ends on a pod's page. */
+const maxPeers = 10;
+
+export function podDetail(subject: Subject, state: ViewState, events: readonly ViewEvent[]): PodDetail {
+  return {
+    ...podSummary(subject, state),
+    drops: breakdown(subject, 'drops', state),
+    resets: breakdown(subject, 'resets', state),
+    retransmitKinds: breakdown(subject, 'retransmitKinds', state),
+    connectFailures: breakdown(subject, 'connectFailures', state),
+    tcpConnections: tcpConnections(subject, state),
+    listeners: listeners(subject, state),
+    conntrack: conntrackOf(subject, state),
+    latencies: summarize([subject], state),
+    peers: peers(subject, state),
+    events,
+  };
+}
+
+function tcpConnections(subject: Subject, state: ViewState): Record<string, number> {
+  const out: Record<string, number> = {};
+  for (const { value, attributes: a } of lookUp(subject, gauges.tcpConnections, state)) {
+    const name = String(a[attributes.connectionState] ?? '');
+    if (value > 0 && a[attributes.transport] === 'tcp') out[name] = (out[name] ?? 0) + value;
+  }
+  return out;
+}
+
+function listeners(subject: Subject, state: ViewState): Listener[] {
+  const at = (f: Found) => [
+    String(f.attributes[attributes.localAddress] ?? '*'),
+    String(f.attributes[attributes.localPort] ?? '*'),
+  ];
+  const limits = new Map<string, number>();
+  for (const found of lookUp(subject, gauges.acceptQueueLimit, state)) limits.set(at(found).join(' '), found.value);
+  return [...lookUp(subject, gauges.acceptQueue, state)]
+    .filter((found) => found.attributes[attributes.overflow] !== true)
+    .map((found) => {
+      const [address = '', port = ''] = at(found);
+      return { address, port, queue: found.value, limit: limits.get(`${address} ${port}`) };
+    })
+    .sort((a, b) => b.queue - a.queue || Number(a.port) - Number(b.port));
+}
+
+/** Those that are slow or lossy first, then those with most traffic. */
+function peers(subject: Subject, state: ViewState): Peer[] {
+  const found = new Map<string, { -readonly [K in keyof Peer]: Peer[K] }>();
+  const peer = (address: unknown) => {
+    const key = String(address);
+    const known = found.get(key) ?? {
+      address: key,
+      rttSeconds: undefined,
+      retransmitRatio: undefined,
+      bytesPerSecond: undefined,
+    };
+    found.set(key, known);
+    return known;
+  };
+  for (const f of lookUp(subject, gauges.peerRtt, state))
+    peer(f.attributes[attributes.peerAddress]).rttSeconds = f.value;
+  for (const f of lookUp(subject, gauges.peerRetransmitRatio, state)) {
+    peer(f.attributes[attributes.peerAddress]).retransmitRatio = f.value;
+  }
+  for (const [address, rate] of flowRates(subject, state)) peer(address).bytesPerSecond = rate;
+  const worst = (p: Peer) => Math.max(p.retransmitRatio ?? 0, (p.rttSeconds ?? 0) / 10);
+  return [...found.values()]
+    .sort((a, b) => worst(b) - worst(a) || (b.bytesPerSecond ?? 0) - (a.bytesPerSecond ?? 0))
+    .slice(0, maxPeers);
+}
+
+/** Bytes per second by remote address between the last two collections of the flow probe. */
+function flowRates(subject: Subject, state: ViewState): Map<string, number> {
+  const out = new Map<string, number>();
+  const before = new Map<string, number>();
+  const seriesOf = (a: Found['attributes']) => JSON.stringify(a);
+  for (const source of state.sources.values()) {
+    for (const snapshot of source.previousSubjects.get(subject) ?? []) {
+      for (const { offset, attributes: a } of planOf(snapshot.schema).lookups.get(flowBytes) ?? [])
+        before.set(seriesOf(a), snapshot.values[offset]!);
+    }
+  }
+  for (const { value, attributes: a, source, snapshot } of lookUp(subject, flowBytes, state)) {
+    const seconds = (snapshot.timeMs - source.previousMs) / 1000;
+    if (a[attributes.overflow] === true || !(seconds > 0)) continue;
+    const remote = a[attributes.direction] === 'transmit' ? attributes.destinationAddress : attributes.sourceAddress;
+    const address = String(a[remote] ?? '');
+    out.set(address, (out.get(address) ?? 0) + increase(value, before.get(seriesOf(a))) / seconds);
+  }
+  return out;
+}
