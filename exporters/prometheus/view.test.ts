@@ -187,6 +187,21 @@ describe('what would be there twice', () => {
     assert.equal(samples(textOf(view)).length, 1);
   });
 
+  it('does not hide a value behind a younger owner that has none', () => {
+    const view = viewOf([
+      metricsBatch('x', [
+        { resource: old, startTimeMs: 1000, series: [a(7)] },
+        { resource: old, startTimeMs: 1500, series: [a(11)] },
+        { resource: young, startTimeMs: 2000, series: [a(Number.NaN)] },
+      ]),
+    ]);
+    assert.deepEqual(
+      samples(textOf(view)).map((l) => Number(l.split(' ').at(-1))),
+      [11],
+    );
+    assert.equal(view.duplicates, 1);
+  });
+
   it('is found across sources and metrics that become one name', () => {
     const twin = defineMetrics({
       'skoop-a': { instrument: 'gauge', unit: '{x}', description: 'A twin.', source: 't', scope: 'netns' },

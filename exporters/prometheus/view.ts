@@ -111,60 +111,82 @@ function arrange(groups: Iterable<Group>): Pick<View, 'families' | 'typeConflict
 /**
  * Two snapshots whose resources have the same labels may hold the same series: a pod whose sandbox was replaced while the old network
  * namespace still lives, or two namespaces that no label tells apart. Prometheus refuses the second of two equal series, in
- * whatever order they come; here the snapshot of the younger owner wins, and the other is counted.
+ * whatever order they come; here the youngest owner that has a value wins, and the others' values are counted.
  */
 function skipDuplicates(tails: Iterable<Place[]>): number {
   // Which parts and rows collide depends on the layouts alone, and pods are alike.
-  const cache = new Map<string, Collision[]>();
+  const cache = new Map<string, Contest[]>();
   let count = 0;
   for (const places of tails) {
     if (places.length < 2) continue;
     places.sort((a, b) => start(b) - start(a));
     const signature = places.map((p) => p.group.layout.id).join();
-    let collisions = cache.get(signature);
-    if (!collisions) {
-      collisions = findCollisions(places.map((p) => p.group.layout));
-      cache.set(signature, collisions);
+    let contests = cache.get(signature);
+    if (!contests) {
+      contests = findContests(places.map((p) => p.group.layout));
+      cache.set(signature, contests);
     }
-    for (const { place, part, row } of collisions) {
-      const { group, index } = places[place]!;
-      const rows = group.layout.parts[part]!.rows;
-      group.skips[part] ??= new Set();
-      group.skips[part].add(row * group.snapshots.length + index);
-      if (!Number.isNaN(rowValue(rows[row]!, group.snapshots[index]!.values))) count++;
-    }
+    for (const contest of contests) count += skipLosers(contest, places);
   }
   return count;
 }
 
-interface Collision {
+/** A row of a layout; `place` counts the layouts, youngest owner first. */
+interface Claimant {
   readonly place: number;
   readonly part: number;
   readonly row: number;
+}
+
+/** Two or more rows with the same name and labels, youngest first. */
+type Contest = readonly Claimant[];
+
+/** Lets one row of a contest be shown; returns how many values are left out. */
+function skipLosers(contest: Contest, places: readonly Place[]): number {
+  let won = false;
+  let lost = 0;
+  for (const { place, part, row } of contest) {
+    const { group, index } = places[place]!;
+    // A row without a value is not shown anyway.
+    if (Number.isNaN(rowValue(group.layout.parts[part]!.rows[row]!, group.snapshots[index]!.values))) continue;
+    if (won) {
+      group.skips[part] ??= new Set();
+      group.skips[part].add(row * group.snapshots.length + index);
+      lost++;
+    }
+    won = true;
+  }
+  return lost;
 }
 
 function start(place: Place): number {
   return place.group.snapshots[place.index]!.startTimeMs;
 }
 
-function findCollisions(layouts: readonly Layout[]): Collision[] {
-  const out: Collision[] = [];
-  const seen = new Map<string, { layout: Layout; part: Part; labels: Set<string> | undefined }>();
+function findContests(layouts: readonly Layout[]): Contest[] {
+  const byFamily = new Map<string, { place: number; part: number; rows: Part['rows'] }[]>();
   layouts.forEach((layout, place) => {
-    layout.parts.forEach((part, p) => {
-      const first = seen.get(part.family.name);
-      if (!first) {
-        seen.set(part.family.name, { layout, part, labels: undefined });
-        return;
-      }
-      first.labels ??= new Set(first.part.rows.map((r) => labelText(r.labels)));
-      part.rows.forEach((row, r) => {
-        const text = labelText(row.labels);
-        if (first.labels!.has(text)) out.push({ place, part: p, row: r });
-        else first.labels!.add(text);
-      });
+    layout.parts.forEach(({ family, rows }, part) => {
+      const parts = byFamily.get(family.name);
+      if (parts) parts.push({ place, part, rows });
+      else byFamily.set(family.name, [{ place, part, rows }]);
     });
   });
+  const out: Contest[] = [];
+  for (const parts of byFamily.values()) {
+    // Within one part no two rows are equal.
+    if (parts.length < 2) continue;
+    const byLabels = new Map<string, Claimant[]>();
+    for (const { place, part, rows } of parts) {
+      rows.forEach(({ labels }, row) => {
+        const text = labelText(labels);
+        const claimants = byLabels.get(text);
+        if (claimants) claimants.push({ place, part, row });
+        else byLabels.set(text, [{ place, part, row }]);
+      });
+    }
+    for (const contest of byLabels.values()) if (contest.length > 1) out.push(contest);
+  }
   return out;
 }
 
