@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { PodEntity } from '../../pipeline/batch.ts';
+import type { Owner, PodEntity } from '../../pipeline/batch.ts';
 import { IdentityTable } from './identity.ts';
 
 const facts = { name: 'node-a', hostName: 'host-a', kernel: '6.18.0' };
@@ -92,4 +92,22 @@ test('whatever pods come and go, and whenever lists and events arrive, a name is
     { numRuns: 300 },
   );
   assert.ok(right > 1000, `${right} named`);
+});
+
+test('pods that share a namespace nobody has named stay apart, and one pod is one', () => {
+  const table = new IdentityTable(facts, 60_000);
+  const netns = (inode: number, podUids: readonly string[]) =>
+    ({ kind: 'netns', netns: inode, host: false, podUids, containerIds: [], firstSeenMs: 0 }) as const;
+  const entities = [netns(11, ['u1', 'u2']), netns(12, ['u3'])];
+  table.apply({ kind: 'entities', source: 'procfs', timeMs: 1000, entities });
+  const uidOf = (owner: Owner) => table.unnamed(owner).attributes['k8s.pod.uid'];
+  assert.deepEqual([{ netns: 11 }, { netns: 11, podUid: 'u1' }, { netns: 11, podUid: 'u2' }].map(uidOf), [
+    undefined,
+    'u1',
+    'u2',
+  ]);
+  const resource = table.unnamed({ netns: 11, podUid: 'u1' });
+  assert.equal(resource.attributes['skoop.netns.inode'], 11);
+  assert.equal(table.unnamed({ netns: 11, podUid: 'u1' }), resource, 'the same object while the same is known');
+  assert.deepEqual(table.unnamed({ netns: 12, podUid: 'u3' }), table.unnamed({ netns: 12 }));
 });

@@ -117,10 +117,10 @@ export class IdentityTable {
   unnamed(owner: Owner): Resource {
     const { netns, podUid, containerId } = owner;
     const shared = netns === undefined || this.#hosts.has(netns);
-    const key = shared ? `${podUid}/${containerId}` : String(netns);
+    const key = `${shared ? '' : netns}/${podUid}/${containerId}`;
     const fresh = shared
       ? strangerResource(podUid, containerId, this.#facts)
-      : netnsResource(netns, this.netnsEntity(netns), this.#facts);
+      : netnsResource(owner, netns, this.netnsEntity(netns), this.#facts);
     const known = this.#unnamed.get(key);
     if (known !== undefined && sameAttributes(known.attributes, fresh.attributes)) return known;
     this.#unnamed.set(key, fresh);

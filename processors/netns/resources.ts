@@ -1,4 +1,4 @@
-import type { ContainerEntity, NetnsEntity, PodEntity, Resource } from '../../pipeline/batch.ts';
+import type { ContainerEntity, NetnsEntity, Owner, PodEntity, Resource } from '../../pipeline/batch.ts';
 import type { Attributes, AttributeValue } from '../../pipeline/catalogue.ts';
 
 /** What is known of the node without asking anybody. */
@@ -52,18 +52,24 @@ export function containerResource(container: ContainerEntity, pod: PodEntity, of
 }
 
 /**
- * A namespace that no runtime knows: what the kernel says of it. Container id and pod UID come from cgroup paths and are given when
- * there is exactly one.
+ * A namespace that no runtime knows: what the kernel says of it. Pod UID and container id are the owner's own where it has them: pods share a
+ * namespace that is not this node's when they are hostNetwork pods of a node within this one (kind), and must not become one. Else they come from cgroup
+ * paths, when there is exactly one.
  */
-export function netnsResource(inode: number, entity: NetnsEntity | undefined, node: NodeFacts): Resource {
+export function netnsResource(owner: Owner, inode: number, entity: NetnsEntity | undefined, node: NodeFacts): Resource {
   const attributes: Record<string, AttributeValue> = { 'skoop.netns.inode': inode };
   if (entity?.name !== undefined) attributes['skoop.netns.name'] = entity.name;
   if (entity?.comm !== undefined) attributes['process.executable.name'] = entity.comm;
-  const [uid, ...otherUids] = entity?.podUids ?? [];
-  if (uid !== undefined && otherUids.length === 0) attributes['k8s.pod.uid'] = uid;
-  const [id, ...otherIds] = entity?.containerIds ?? [];
-  if (id !== undefined && otherIds.length === 0) attributes['container.id'] = id;
+  const uid = owner.podUid ?? only(entity?.podUids);
+  if (uid !== undefined) attributes['k8s.pod.uid'] = uid;
+  const id = owner.containerId ?? only(entity?.containerIds);
+  if (id !== undefined) attributes['container.id'] = id;
   return resource({ ...attributes, ...nodeAttributes(node) });
+}
+
+/** The one element; undefined when there are none or several. */
+function only(list: readonly string[] | undefined): string | undefined {
+  return list?.length === 1 ? list[0] : undefined;
 }
 
 /** A pod or container of which only the id is known: it shares the node's namespace and no runtime has named it. */
