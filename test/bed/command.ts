@@ -74,7 +74,7 @@ export class GiveUp extends Error {}
  * Looks until `look` returns something other than undefined, null or false, and returns it. What it throws counts as "not yet", but
  * for {@link GiveUp}.
  *
- * @param what says what was waited for, in the error after the deadline.
+ * @param what says what was waited for, in the error after the deadline; what `look` threw last follows it.
  */
 export async function waitFor<T>(what: string, look: () => T | Promise<T>, options: WaitOptions = {}) {
   const { timeoutMs = 30_000, everyMs = 50 } = options;
@@ -90,7 +90,9 @@ export async function waitFor<T>(what: string, look: () => T | Promise<T>, optio
       last = error;
     }
     if (performance.now() > deadline) {
-      throw new Error(`Waited ${timeoutMs / 1000} s in vain for ${what}`, last === undefined ? {} : { cause: last });
+      const why = last instanceof Error ? `: ${last.message}` : '';
+      const cause = last === undefined ? {} : { cause: last };
+      throw new Error(`Waited ${timeoutMs / 1000} s in vain for ${what}${why}`, cause);
     }
     await new Promise((resolve) => setTimeout(resolve, everyMs));
   }

@@ -17,6 +17,8 @@ import {
 } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
 import { join } from 'node:path';
+import { GiveUp, waitFor } from '../bed/command.ts';
+import type { TestNode } from '../bed/node.ts';
 
 const root = new URL('../..', import.meta.url).pathname;
 const builderConfig = join(root, 'test/interop/otelcol-builder.yaml');
@@ -73,49 +75,60 @@ export async function freePorts(n: number): Promise<number[]> {
   return ports;
 }
 
-/** Resolves when something takes connections on the port. */
-export async function listening(port: number, timeoutMs = 30_000): Promise<void> {
-  const end = Date.now() + timeoutMs;
-  for (;;) {
-    const open = await new Promise<boolean>((resolve) => {
-      const socket = createConnection(port, '127.0.0.1');
-      socket.on('connect', () => {
-        socket.destroy();
-        resolve(true);
-      });
-      socket.on('error', () => resolve(false));
+/** Whether something takes connections on the port of this machine's loopback. */
+function isOpen(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createConnection(port, '127.0.0.1');
+    socket.on('connect', () => {
+      socket.destroy();
+      resolve(true);
     });
-    if (open) return;
-    if (Date.now() > end) throw new Error(`Nothing listens on port ${port}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+    socket.on('error', () => resolve(false));
+  });
 }
 
+/** The same in a test node. */
+async function isOpenIn(node: TestNode, port: number): Promise<boolean> {
+  const { code } = await node.run(['bash', '-c', `: < /dev/tcp/127.0.0.1/${port}`]);
+  return code === 0;
+}
+
+/** A Collector with a configuration of its own, in a folder of its own; started and ended as often as wanted. */
 export class Collector {
   readonly #binary: string;
   readonly #folder: string;
   readonly #ports: readonly number[];
+  readonly #node: TestNode | undefined;
   #child: ChildProcess | undefined;
 
-  constructor(binary: string, folder: string, config: object, ports: readonly number[]) {
+  /**
+   * @param ports those it listens on, by its configuration: it has started when all of them take connections.
+   * @param node where it runs; absent = on this machine.
+   */
+  constructor(binary: string, folder: string, config: object, ports: readonly number[], node?: TestNode) {
     this.#binary = binary;
     this.#folder = folder;
     this.#ports = ports;
+    this.#node = node;
     // JSON is YAML.
     writeFileSync(join(folder, 'collector.yaml'), JSON.stringify(config, null, 1));
   }
 
   async start(): Promise<this> {
     const log = openSync(join(this.#folder, 'collector.log'), 'a');
-    this.#child = spawn(this.#binary, ['--config', join(this.#folder, 'collector.yaml')], {
-      stdio: ['ignore', log, log],
-    });
+    const run = [this.#binary, '--config', join(this.#folder, 'collector.yaml')];
+    const argv = this.#node?.enter(run) ?? run;
+    const child = spawn(argv[0]!, argv.slice(1), { stdio: ['ignore', log, log] });
+    this.#child = child;
     closeSync(log);
-    const died = new Promise<never>((_, reject) => {
-      this.#child!.once('exit', () => reject(new Error(`The Collector ended:\n${this.log().slice(-2000)}`)));
-    });
-    died.catch(() => {});
-    await Promise.race([Promise.all(this.#ports.map((p) => listening(p))), died]);
+    const node = this.#node;
+    const look = async () => {
+      if (child.exitCode !== null || child.signalCode !== null)
+        throw new GiveUp(`The Collector ended:\n${this.log().slice(-2000)}`);
+      const open = await Promise.all(this.#ports.map((p) => (node ? isOpenIn(node, p) : isOpen(p))));
+      return open.every(Boolean);
+    };
+    await waitFor(`the Collector to listen on ${this.#ports.join(', ')}`, look);
     return this;
   }
 
