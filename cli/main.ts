@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { components } from '../components.ts';
 import { dispatch } from './dispatch.ts';
+import { keepYoungGenerationSmall } from './heap.ts';
 
 /** The version of the package this file is part of, whether run from source or from dist/. */
 function packageVersion(): string {
@@ -16,6 +17,8 @@ function packageVersion(): string {
   return 'unknown';
 }
 
+// Before anything is loaded: what that makes is the first burst that it would grow by.
+keepYoungGenerationSmall();
 process.exitCode = await dispatch(process.argv.slice(2), {
   out: (text) => process.stdout.write(text),
   err: (text) => process.stderr.write(text),

@@ -3,7 +3,6 @@ import { Agent, ConfigError } from '../pipeline/agent.ts';
 import { problemText } from '../pipeline/config.ts';
 import { messageOf } from '../pipeline/errors.ts';
 import { type Command, type CommandIo, configFile, configOption, exitCodes } from './command.ts';
-import { keepYoungGenerationSmall } from './heap.ts';
 
 export const command: Command = {
   usage: '[--config FILE] [--log-level LEVEL]',
@@ -30,7 +29,6 @@ export const command: Command = {
       io.err(`skoopline run: --log-level takes debug, info, warn or error, not '${logLevel}'.\n`);
       return exitCodes.failed;
     }
-    keepYoungGenerationSmall();
     const log = makeLog(typeof logLevel === 'string' ? logLevel : 'info');
     let agent: Agent;
     try {

@@ -1,7 +1,8 @@
-import { createServer, type Server } from 'node:http';
+import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { splitAddress } from './config/service.ts';
 import { AgentError, errnoOf, messageOf } from './errors.ts';
+import { createServer } from './node-http.ts';
 
 /** An answer to GET (HEAD gets the same without the body). */
 export interface Page {

@@ -1,9 +1,10 @@
 import { chmod, lstat, unlink } from 'node:fs/promises';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
 import { connect, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { AgentError, errnoOf, messageOf } from '../../pipeline/errors.ts';
+import { createServer } from '../../pipeline/node-http.ts';
 import { BasicAuth } from './auth.ts';
 import type { Config } from './config.ts';
 import { type Endpoint, parseEndpoint } from './config.ts';

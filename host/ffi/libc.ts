@@ -85,6 +85,11 @@ function declare<T extends AnyFunction>(prototype: string): KoffiFunc<T> {
   return missing as unknown as KoffiFunc<T>;
 }
 
+/** A function that not every C library has; undefined where it lacks. */
+export function libcFunction<T extends AnyFunction>(prototype: string): KoffiFunc<T> | undefined {
+  return safely(() => library?.func(prototype) as unknown as KoffiFunc<T> | undefined);
+}
+
 /**
  * The C library. Return values are C's: -1 with the reason in {@link lastErrno}, which must be read by the very next statement
  * (or use {@link check}). Buffers are passed by address, not copied.

@@ -1,9 +1,10 @@
-import { type Agent, type ClientRequest, Agent as HttpAgent, type IncomingMessage, request } from 'node:http';
+import type { Agent, ClientRequest, IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as requestTls } from 'node:https';
 import { promisify } from 'node:util';
 import { constants, gzip, zstdCompress } from 'node:zlib';
 import { type ComponentContext, RetryableError } from '../component.ts';
 import { AgentError, errnoOf, messageOf } from '../errors.ts';
+import { Agent as HttpAgent, request } from '../node-http.ts';
 import type { HttpAnswer } from './answer.ts';
 import type { HttpPushConfig } from './config.ts';
 import { credentialPaths, requestHeaders, tlsMaterial, WatchedFiles } from './credentials.ts';

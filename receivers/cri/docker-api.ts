@@ -1,5 +1,6 @@
-import { type IncomingMessage, request } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { Observable } from 'rxjs';
+import { request } from '../../pipeline/node-http.ts';
 
 /** As for CRI: an answer larger than this is not from an engine that means well. */
 const maxBodyBytes = 16 * 1024 * 1024;

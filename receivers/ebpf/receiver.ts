@@ -1,6 +1,7 @@
 import { interval, Observable, type Subscriber, type Subscription } from 'rxjs';
 import { Kernel } from '../../bpf/kernel.ts';
 import { RingPump } from '../../host/bpf/ring-pump.ts';
+import { returnFreedMemory } from '../../host/ffi/allocator.ts';
 import { NetnsCookies } from '../../host/netns/cookie.ts';
 import { type NetnsInfo, sharedInventory } from '../../host/netns/inventory.ts';
 import { hostRoot } from '../../host/proc-root.ts';
@@ -58,6 +59,7 @@ class Session {
       this.#ring = new SharedRing(this.#config.ring_size);
       await this.#loadAll(kernel, this.#ring);
       kernel.forgetTypes();
+      returnFreedMemory();
       if (!this.#closed) this.#watch(this.#ring);
     } catch (error) {
       this.#context.log.warn(`All eBPF probes are off. ${messageOf(error)}`);
