@@ -52,7 +52,8 @@ export class MetricsHold {
       this.#held.delete(source);
       out.push(batch);
     }
-    if (out.length > 0) this.#arm();
+    // Also when nothing was due: a timer of Node.js may fire a fraction of a millisecond before its time.
+    this.#arm();
     return out;
   }
 
