@@ -50,7 +50,16 @@ const peers = new WorstPeers({ limit: 3, min_rtt: 100, min_retransmit_ratio: 0.0
 const scraper = new TcpInfoScraper(1_000_000, 15_000, all, peers, hostRoot);
 const inode = statSync(netns.path).ino;
 const visit = (): NetnsVisit => ({
-  info: { netns: inode, host: false, path: netns.path, pids: [], podUids: [], containerIds: [], firstSeenMs: 0 },
+  info: {
+    netns: inode,
+    life: 1,
+    host: false,
+    path: netns.path,
+    pids: [],
+    podUids: [],
+    containerIds: [],
+    firstSeenMs: 0,
+  },
   startTimeMs: 0,
   timeMs: Date.now(),
   diag: socket,

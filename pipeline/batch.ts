@@ -152,6 +152,8 @@ export interface PodEntity {
 export interface NetnsEntity {
   readonly kind: 'netns';
   readonly netns: NetnsInode;
+  /** Its cookie, where it could be asked (see {@link Owner.netnsCookie}). */
+  readonly netnsCookie?: number;
   /** The namespace of pid 1: the node's own. */
   readonly host: boolean;
   /** Representative process, where one lives in it. */

@@ -1,18 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NetnsCookies } from './cookie.ts';
-import type { NetnsInfo } from './inventory.ts';
+import { fakeNetns } from './fake-proc.ts';
 
-const info = (netns: number, pid?: number, starttime = 1): NetnsInfo => ({
-  netns,
-  host: false,
-  ...(pid !== undefined && { pid, starttime }),
-  path: `/proc/${pid}/ns/net`,
-  pids: [],
-  podUids: [],
-  containerIds: [],
-  firstSeenMs: 0,
-});
+const info = (netns: number, pid?: number, starttime = 1) =>
+  fakeNetns(netns, { ...(pid !== undefined && { pid, starttime }), path: `/proc/${pid}/ns/net` });
 
 test('a cookie is asked once while the same process holds the namespace, and each time without one', () => {
   const asked: [string, number][] = [];

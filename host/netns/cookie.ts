@@ -1,7 +1,6 @@
 import { closeSync, fstatSync, openSync } from 'node:fs';
 import { libc } from '../ffi/libc.ts';
 import { inNetns } from './enter.ts';
-import type { NetnsInfo } from './inventory.ts';
 
 const AF_UNIX = 1;
 const SOCK_DGRAM_CLOEXEC = 2 | 0o2000000;
@@ -45,6 +44,14 @@ function cookieHere(): number | undefined {
   }
 }
 
+/** A namespace and who holds it, as `NetnsInfo` says it. */
+export interface NetnsHolder {
+  readonly netns: number;
+  readonly path: string;
+  readonly pid?: number | undefined;
+  readonly starttime?: number | undefined;
+}
+
 /**
  * Cookies of living namespaces. Asked once for as long as the same process holds the namespace; one that only a name holds is asked
  * each time.
@@ -59,7 +66,7 @@ export class NetnsCookies {
   }
 
   /** @param info from a scan; a namespace that was replaced since may give undefined or the new one's cookie */
-  of(info: NetnsInfo): number | undefined {
+  of(info: NetnsHolder): number | undefined {
     const holder = info.pid === undefined ? undefined : `${info.pid}/${info.starttime}`;
     const known = this.#known.get(info.netns);
     if (known !== undefined && known.holder === holder) return known.cookie;
@@ -67,7 +74,7 @@ export class NetnsCookies {
   }
 
   /** As {@link of}, from the kernel now. */
-  ask(info: NetnsInfo): number | undefined {
+  ask(info: NetnsHolder): number | undefined {
     const cookie = this.#ask(info.path, info.netns);
     this.#known.delete(info.netns);
     if (cookie !== undefined && info.pid !== undefined) {
@@ -77,7 +84,7 @@ export class NetnsCookies {
   }
 
   /** Forgets namespaces that are not among these. */
-  keepOnly(alive: ReadonlyMap<number, NetnsInfo>): void {
+  keepOnly(alive: ReadonlyMap<number, unknown>): void {
     for (const netns of this.#known.keys()) if (!alive.has(netns)) this.#known.delete(netns);
   }
 }

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ProcRoot } from '../proc-root.ts';
+import type { NetnsInfo } from './inventory.ts';
 
 interface Process {
   readonly netns: number;
@@ -59,4 +60,19 @@ export class FakeProc {
   remove(): void {
     rmSync(this.folder, { recursive: true });
   }
+}
+
+/** A namespace as the inventory would tell of it, for tests. */
+export function fakeNetns(netns: number, patch: Partial<NetnsInfo> = {}): NetnsInfo {
+  return {
+    netns,
+    life: 1,
+    host: false,
+    path: '',
+    pids: [],
+    podUids: [],
+    containerIds: [],
+    firstSeenMs: 0,
+    ...patch,
+  };
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, test } from 'node:test';
 import { hostRoot, ProcRoot } from '../proc-root.ts';
+import { NetnsCookies } from './cookie.ts';
 import { FakeProc } from './fake-proc.ts';
 import { NetnsInventory, sharedInventory } from './inventory.ts';
 
@@ -112,6 +113,33 @@ test('first sight is remembered, and forgotten with the namespace', () => {
   assert.equal(seen(), undefined);
   machine.start(51, { netns: 300 });
   assert.equal(seen(), 1_000_010);
+});
+
+test('another cookie under the same inode is another namespace; one that cannot be asked is not', () => {
+  let cookie: number | undefined = 7;
+  const inventory = new NetnsInventory(
+    machine.root,
+    clock,
+    new NetnsCookies((path) => (path.includes('/1/') ? 1 : cookie)),
+  );
+  const look = () => {
+    const { netns, life, firstSeenMs, cookie: seen } = inventory.scan().find((n) => n.netns === 300)!;
+    return { netns, life, firstSeenMs, cookie: seen };
+  };
+  machine.start(50, { netns: 300 });
+  const first = look();
+  assert.deepEqual([first.cookie, first.firstSeenMs], [7, 1_000_000]);
+  now += 10;
+  machine.start(50, { netns: 300, starttime: 2000 });
+  assert.deepEqual(look(), first, 'another process in the same namespace');
+  cookie = undefined;
+  machine.start(50, { netns: 300, starttime: 3000 });
+  assert.deepEqual(look(), first, 'the cookie could not be asked');
+  cookie = 5;
+  machine.start(50, { netns: 300, starttime: 4000 });
+  const second = look();
+  assert.deepEqual([second.cookie, second.firstSeenMs], [5, 1_000_010]);
+  assert.notEqual(second.life, first.life);
 });
 
 test('where pid 1 may not be looked at, kthreadd tells the host', () => {

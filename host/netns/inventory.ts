@@ -1,5 +1,6 @@
 import { type ProcRoot, parseNetnsLink } from '../proc-root.ts';
 import { parseCgroupFile } from './cgroup-path.ts';
+import { NetnsCookies } from './cookie.ts';
 import { parsePidStat } from './pid-stat.ts';
 
 /** The part of the pipeline's clock that the inventory needs. */
@@ -12,6 +13,13 @@ export interface InventoryClock {
 export interface NetnsInfo {
   /** Inode number of the namespace: its identity while it lives. */
   readonly netns: number;
+  /** net->net_cookie: never given twice. Absent where it may not be asked (no CAP_SYS_ADMIN) or the kernel is older than 5.14. */
+  readonly cookie?: number;
+  /**
+   * Serial number of this life of the inode, whose number the kernel gives to a new namespace at once: another one when the cookie is another one, or
+   * when a scan came between that did not see it. What was kept of a namespace goes by this.
+   */
+  readonly life: number;
   /** True for the namespace of pid 1 (or of kthreadd, where pid 1 may not be looked at): the node's own. */
   readonly host: boolean;
   /** Representative process: stays the same while it lives in the namespace, else the lowest pid. Absent: only a name holds it. */
@@ -58,6 +66,13 @@ interface Group {
   readonly containerIds: Set<string>;
 }
 
+/** From first sight to its end. */
+interface Life {
+  readonly serial: number;
+  readonly firstSeenMs: number;
+  cookie: number | undefined;
+}
+
 interface Result {
   readonly netns: readonly NetnsInfo[];
   readonly pods: ReadonlyMap<string, readonly ProcessInfo[]>;
@@ -84,15 +99,19 @@ export class NetnsInventory {
   readonly #root: ProcRoot;
   readonly #clock: InventoryClock;
   readonly #processes = new Map<number, CachedProcess>();
-  readonly #firstSeen = new Map<number, number>();
+  readonly #cookies: NetnsCookies;
+  readonly #lives = new Map<number, Life>();
+  #nextLife = 1;
   #representatives = new Map<number, number>();
   #result: Result | undefined;
   #inFlight: Promise<readonly NetnsInfo[]> | undefined;
   #scans = 0;
 
-  constructor(root: ProcRoot, clock: InventoryClock) {
+  /** @param cookies asks the kernel; tests give another one */
+  constructor(root: ProcRoot, clock: InventoryClock, cookies: NetnsCookies = new NetnsCookies()) {
     this.#root = root;
     this.#clock = clock;
+    this.#cookies = cookies;
   }
 
   /** Looks at everything now, without giving way: for tests and start-up. Sorted: host first, then by inode. */
@@ -208,7 +227,8 @@ export class NetnsInventory {
       if (pid !== undefined) representatives.set(netns, pid);
       out.push(this.#info(netns, group, pid, names.get(netns), netns === host, nowMs));
     }
-    for (const netns of this.#firstSeen.keys()) if (!groups.has(netns)) this.#firstSeen.delete(netns);
+    for (const netns of this.#lives.keys()) if (!groups.has(netns)) this.#lives.delete(netns);
+    this.#cookies.keepOnly(groups);
     this.#representatives = representatives;
     out.sort((a, b) => Number(b.host) - Number(a.host) || a.netns - b.netns);
     this.#result = { netns: Object.freeze(out), pods, atMs: this.#clock.monotonicMs() };
@@ -225,8 +245,12 @@ export class NetnsInventory {
   ): NetnsInfo {
     const process = pid === undefined ? undefined : this.#processes.get(pid);
     const path = pid === undefined ? this.#root.run('netns', name ?? '') : this.#root.proc(pid, 'ns/net');
+    const holder = { netns, path, pid: process?.pid, starttime: process?.starttime };
+    const { serial, firstSeenMs, cookie } = this.#life(netns, this.#cookies.of(holder), nowMs);
     return Object.freeze({
       netns,
+      ...(cookie !== undefined && { cookie }),
+      life: serial,
       host,
       ...(process !== undefined && { pid: process.pid, starttime: process.starttime, comm: process.comm }),
       ...(name !== undefined && { name }),
@@ -234,8 +258,20 @@ export class NetnsInventory {
       pids: group.pids,
       podUids: [...group.podUids].sort(),
       containerIds: [...group.containerIds].sort(),
-      firstSeenMs: getOrAdd(this.#firstSeen, netns, () => nowMs),
+      firstSeenMs,
     });
+  }
+
+  /** The life that the inode is in. A cookie that could not be asked this time is the one from before. */
+  #life(netns: number, cookie: number | undefined, nowMs: number): Life {
+    let life = this.#lives.get(netns);
+    const replaced = cookie !== undefined && life?.cookie !== undefined && life.cookie !== cookie;
+    if (life === undefined || replaced) {
+      life = { serial: this.#nextLife++, firstSeenMs: nowMs, cookie };
+      this.#lives.set(netns, life);
+    }
+    life.cookie ??= cookie;
+    return life;
   }
 
   /** The node's namespace: pid 1's, or kthreadd's (always in the first one) where pid 1 is not ours to look at. */

@@ -117,10 +117,10 @@ export class IdentityTable {
   unnamed(owner: Owner): Resource {
     const { netns, podUid, containerId } = owner;
     const shared = netns === undefined || this.#hosts.has(netns);
-    const key = `${shared ? '' : netns}/${podUid}/${containerId}`;
+    const key = `${shared ? '' : netns}/${podUid}/${containerId}/${shared ? '' : owner.netnsCookie}`;
     const fresh = shared
       ? strangerResource(podUid, containerId, this.#facts)
-      : netnsResource(owner, netns, this.netnsEntity(netns), this.#facts);
+      : netnsResource(owner, netns, this.#netnsEntityOf(netns, owner.netnsCookie), this.#facts);
     const known = this.#unnamed.get(key);
     if (known !== undefined && sameAttributes(known.attributes, fresh.attributes)) return known;
     this.#unnamed.set(key, fresh);
@@ -134,6 +134,13 @@ export class IdentityTable {
       if (entity !== undefined) return entity;
     }
     return undefined;
+  }
+
+  /** As {@link netnsEntity}, and not of another namespace that had or has got the same inode. */
+  #netnsEntityOf(inode: number, cookie: number | undefined): NetnsEntity | undefined {
+    const entity = this.netnsEntity(inode);
+    const other = cookie !== undefined && entity?.netnsCookie !== undefined && entity.netnsCookie !== cookie;
+    return other ? undefined : entity;
   }
 
   /** Pods and containers that have a name now, tombstones included. */

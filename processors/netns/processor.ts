@@ -142,7 +142,11 @@ class Stage {
     const alive = new Set<number>();
     for (const entity of batch.entities) {
       if (entity.kind === 'netns') alive.add(entity.netns);
-      else if (entity.netns !== undefined) this.#unnamedSince.delete(ownerKey({ netns: entity.netns }));
+      else if (entity.netns !== undefined) {
+        const { netns, netnsCookie } = entity;
+        this.#unnamedSince.delete(ownerKey({ netns }));
+        if (netnsCookie !== undefined) this.#unnamedSince.delete(ownerKey({ netns, netnsCookie }));
+      }
     }
     if (alive.size === 0) return;
     for (const key of [...this.#unnamedSince.keys()]) {
@@ -230,8 +234,8 @@ class Stage {
   }
 }
 
-function ownerKey({ netns, podUid, containerId }: Owner): string {
-  return `${netns}/${podUid}/${containerId}`;
+function ownerKey({ netns, netnsCookie, podUid, containerId }: Owner): string {
+  return `${netns}/${podUid}/${containerId}/${netnsCookie}`;
 }
 
 function timeMsOf(record: LogRecord): number {

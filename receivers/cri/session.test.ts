@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { fakeNetns } from '../../host/netns/fake-proc.ts';
 import type { PodEntity } from '../../pipeline/batch.ts';
 import { AbsentError } from '../../pipeline/errors.ts';
-import { FakeSource, namespace, pod, start } from './testing.ts';
+import { FakeSource, pod, start } from './testing.ts';
 
 describe('rounds', () => {
   test('the first list at once, then one each interval; entities come before the metrics of the same pods', async () => {
@@ -126,7 +127,7 @@ describe('a runtime that is gone', () => {
     t.source.pods = [pod('a', 11), pod('b', 12)];
     await t.settle();
     t.source.failure = new Error('down');
-    t.state.namespaces = [namespace(11)];
+    t.state.namespaces = [fakeNetns(11)];
     await t.run(10_000);
     assert.deepEqual(t.pods().at(-1), ['a']);
     await t.run(40_000);

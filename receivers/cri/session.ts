@@ -9,8 +9,9 @@ import {
   Subscription,
   timer,
 } from 'rxjs';
+import { netnsEntity } from '../../host/netns/identity.ts';
 import type { NetnsInfo } from '../../host/netns/inventory.ts';
-import type { Batch, LogRecord, NetnsEntity, PodEntity, Scope } from '../../pipeline/batch.ts';
+import type { Batch, LogRecord, PodEntity, Scope } from '../../pipeline/batch.ts';
 import type { ReceiverContext } from '../../pipeline/component.ts';
 import { AbsentError } from '../../pipeline/errors.ts';
 import { changesOf, containerExited, containerStarted, podStarted, podStopped } from './changes.ts';
@@ -224,18 +225,4 @@ export class Session {
     if (records.length === 0 || this.#abort.signal.aborted) return;
     this.#out.next({ kind: 'logs', source: `${context.id}/pods`, scope: this.#scope, records: Object.freeze(records) });
   }
-}
-
-function netnsEntity(n: NetnsInfo): NetnsEntity {
-  return Object.freeze({
-    kind: 'netns',
-    netns: n.netns,
-    host: n.host,
-    ...(n.pid !== undefined && { pid: n.pid }),
-    ...(n.comm !== undefined && { comm: n.comm }),
-    ...(n.name !== undefined && { name: n.name }),
-    podUids: n.podUids,
-    containerIds: n.containerIds,
-    firstSeenMs: n.firstSeenMs,
-  });
 }

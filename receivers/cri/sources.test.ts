@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { status } from '@grpc/grpc-js';
+import { fakeNetns } from '../../host/netns/fake-proc.ts';
 import { ProcRoot } from '../../host/proc-root.ts';
 import { systemClock } from '../../pipeline/clock.ts';
 import { AbsentError, AgentError } from '../../pipeline/errors.ts';
@@ -323,10 +324,9 @@ describe('namespaces', () => {
     symlinkSync('net:[4026532003]', join(proc, '1/root/opt/ns'));
     writeFileSync(join(run, 'netns/plain'), '');
     const root = new ProcRoot({ proc, run });
-    const info = { host: false, path: '', pids: [], containerIds: [], firstSeenMs: 0 };
     const d = namespaceDoor(root, () => [
-      { ...info, netns: 1, host: true, podUids: ['u'] },
-      { ...info, netns: 2, podUids: ['u'] },
+      fakeNetns(1, { host: true, podUids: ['u'] }),
+      fakeNetns(2, { podUids: ['u'] }),
     ]);
     assert.equal(d.ofPath('/var/run/netns/cni-1'), 4026532001);
     assert.equal(d.ofPath('/run/netns/cni-1'), 4026532001);

@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { Observable, Subject } from 'rxjs';
-import type { NetnsInfo } from '../../host/netns/inventory.ts';
+import { fakeNetns } from '../../host/netns/fake-proc.ts';
 import type { Batch, EntitiesBatch, LogsBatch, PodEntity } from '../../pipeline/batch.ts';
 import { record, testContext, testEpochMs } from '../../pipeline/testing.ts';
 import { config } from './config.ts';
@@ -26,16 +26,6 @@ export function pod(name: string, netns = 11, more: Partial<PodEntity> = {}): Po
     ...more,
   };
 }
-
-export const namespace = (netns: number): NetnsInfo => ({
-  netns,
-  host: false,
-  path: '',
-  pids: [],
-  podUids: [],
-  containerIds: [],
-  firstSeenMs: 0,
-});
 
 /** A runtime whose answers the test gives. */
 export class FakeSource implements PodSource {
@@ -67,7 +57,7 @@ export function start(settings: object = {}, source = new FakeSource()) {
   const state = {
     connects: 0,
     connectError: undefined as Error | undefined,
-    namespaces: [namespace(11), namespace(12)],
+    namespaces: [fakeNetns(11), fakeNetns(12)],
   };
   const netns$ = new Subject<string>();
   let gauge: readonly PodEntity[] = [];

@@ -2,7 +2,7 @@ import { interval, Observable, type Subscriber, type Subscription } from 'rxjs';
 import { Kernel } from '../../bpf/kernel.ts';
 import { RingPump } from '../../host/bpf/ring-pump.ts';
 import { returnFreedMemory } from '../../host/ffi/allocator.ts';
-import { NetnsCookies } from '../../host/netns/cookie.ts';
+import { netnsCookie } from '../../host/netns/cookie.ts';
 import { type NetnsInfo, sharedInventory } from '../../host/netns/inventory.ts';
 import { hostRoot } from '../../host/proc-root.ts';
 import { type Batch, type LogRecord, noResource, type Scope } from '../../pipeline/batch.ts';
@@ -33,7 +33,6 @@ class Session {
   #closed = false;
   /** The scan that was last asked for ended namespaces: a namespace born after it is not missing because it is asked twice. */
   #scan: readonly NetnsInfo[] | undefined;
-  readonly #cookies = new NetnsCookies();
   /**
    * Wall clock minus CLOCK_MONOTONIC, ns; taken anew for each slice of records, since the wall clock is set now and then and the other one
    * stands still while the machine is suspended.
@@ -93,7 +92,7 @@ class Session {
     const info = sharedInventory(hostRoot)
       .current()
       .find((n) => n.netns === netns);
-    return info && this.#cookies.ask(info);
+    return info && netnsCookie(info.path, netns);
   }
 
   #watch(ring: SharedRing): void {
@@ -196,10 +195,9 @@ class Session {
       if (this.#closed || found === this.#scan) return;
       this.#scan = found;
       const alive = new Map(found.map((n) => [n.netns, n]));
-      this.#cookies.keepOnly(alive);
       const cookieOf = (netns: number, again = false) => {
         const info = alive.get(netns);
-        return info && (again ? this.#cookies.ask(info) : this.#cookies.of(info));
+        return info && (again ? netnsCookie(info.path, netns) : info.cookie);
       };
       const living = { has: (netns: number) => alive.has(netns), cookieOf };
       for (const probe of this.#active) probe?.reap(living);

@@ -2,21 +2,14 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { test } from 'node:test';
-import type { NetnsInfo, NetnsInventory } from '../../host/netns/inventory.ts';
+import { fakeNetns } from '../../host/netns/fake-proc.ts';
+import type { NetnsInventory } from '../../host/netns/inventory.ts';
 import { hostRoot } from '../../host/proc-root.ts';
 import { FakeClock } from '../../pipeline/testing.ts';
 import { SocketOwners } from './socket-owner.ts';
 
 const netns = 4026531840;
-const space = (...pids: number[]): NetnsInfo => ({
-  netns,
-  host: true,
-  path: '/proc/1/ns/net',
-  pids,
-  podUids: [],
-  containerIds: [],
-  firstSeenMs: 0,
-});
+const space = (...pids: number[]) => fakeNetns(netns, { host: true, path: '/proc/1/ns/net', pids });
 
 test('a process that is younger than the last scan is found by a new one, at most once a second', async () => {
   // Standard input of a child is one end of a pair of sockets.

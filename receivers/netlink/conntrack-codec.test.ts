@@ -57,7 +57,7 @@ test('recorded events: new, update, destroy', () => {
     const change = changeOf(m);
     assert.ok(change);
     assert.ok(readEntry(m, entry));
-    const record = conntrackRecord(4711, change, entry, 5n);
+    const record = conntrackRecord({ netns: 4711 }, change, entry, 5n);
     assert.equal(record.eventName, `skoop.conntrack.${change}`);
     assert.equal(
       record.timeUnixNs,
@@ -100,7 +100,7 @@ test('cut or changed anywhere: no throw', () => {
   const totals = new Float64Array(cpuCounters.length);
   torture([...capture('conntrack-events'), ...capture('conntrack-entries')], (m) => {
     const change = changeOf(m) ?? 'new';
-    if (readEntry(m, entry)) conntrackRecord(1, change, entry, 1n);
+    if (readEntry(m, entry)) conntrackRecord({ netns: 1 }, change, entry, 1n);
     if (readEntryClass(m, short)) classOf(short);
   });
   torture([...capture('conntrack-cpu'), ...capture('conntrack-usage')], (m) => {

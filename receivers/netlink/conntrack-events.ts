@@ -1,7 +1,8 @@
 import { type NetlinkMessage, NetlinkProtocol, NLM_F_CREATE, NLM_F_EXCL } from '../../host/netlink/message.ts';
 import { NetlinkSubscription } from '../../host/netlink/subscription.ts';
+import { netnsOwner } from '../../host/netns/identity.ts';
 import type { NetnsInfo } from '../../host/netns/inventory.ts';
-import { type LogRecord, noResource } from '../../pipeline/batch.ts';
+import { type LogRecord, noResource, type Owner } from '../../pipeline/batch.ts';
 import type { AttributeValue } from '../../pipeline/catalogue.ts';
 import type { ReceiverContext } from '../../pipeline/component.ts';
 import type { NetlinkConfig } from './config.ts';
@@ -32,7 +33,7 @@ export function changeOf(message: NetlinkMessage): Change | undefined {
 }
 
 /** A change as a log record. The kernel's own time is used where nf_conntrack_timestamp is on. */
-export function conntrackRecord(netns: number, change: Change, e: ConntrackEntry, nowNs: bigint): LogRecord {
+export function conntrackRecord(owner: Owner, change: Change, e: ConntrackEntry, nowNs: bigint): LogRecord {
   const protocol = protocolName(e.original.protocol);
   const state = stateName(e.original.protocol, e.tcpState, e.status);
   const nat = Number.isNaN(e.status) ? '' : natName(e.status);
@@ -68,7 +69,7 @@ export function conntrackRecord(netns: number, change: Change, e: ConntrackEntry
     eventName: `skoop.conntrack.${change}`,
     body: `Connection ${protocol} ${endpoint(e.original, 'source')} → ${endpoint(e.original, 'destination')} ${words[change]}${state === '' ? '' : ` (${state})`}.`,
     attributes: Object.freeze(attributes),
-    owner: { netns },
+    owner,
     resource: noResource,
   };
 }
@@ -81,6 +82,7 @@ function endpoint(t: Tuple, side: 'source' | 'destination'): string {
 }
 
 interface Listener {
+  readonly owner: Owner;
   readonly subscription: NetlinkSubscription;
   tokens: number;
   refilledMs: number;
@@ -134,7 +136,7 @@ export class ConntrackEvents {
     for (const info of kept) {
       const listener = this.#listeners.get(info.netns);
       if (listener === undefined) this.#listen(info);
-      else this.#account(info.netns, listener);
+      else this.#account(listener);
     }
   }
 
@@ -160,6 +162,7 @@ export class ConntrackEvents {
       const subscription = withNetns(info, () => this.#subscribe(netns));
       if (subscription === undefined) return;
       const listener = {
+        owner: netnsOwner(info),
         subscription,
         tokens: this.#config.rate_limit,
         refilledMs: clock.monotonicMs(),
@@ -200,7 +203,7 @@ export class ConntrackEvents {
     const readable = readEntry(message, this.#entry);
     const bad = takeRejects() + Number(!readable);
     if (bad > 0) this.#context.telemetry.rejected('malformed_conntrack', bad);
-    if (readable) this.#push(conntrackRecord(netns, change, this.#entry, this.#context.clock.nowUnixNs()));
+    if (readable) this.#push(conntrackRecord(listener.owner, change, this.#entry, this.#context.clock.nowUnixNs()));
   }
 
   #allowed(listener: Listener): boolean {
@@ -216,12 +219,12 @@ export class ConntrackEvents {
 
   #overflowed(netns: number): void {
     const listener = this.#listeners.get(netns);
-    if (listener !== undefined) this.#account(netns, listener);
+    if (listener !== undefined) this.#account(listener);
     this.#resync();
   }
 
   /** Counts what the kernel dropped and what was malformed since the last look. */
-  #account(netns: number, listener: Listener): void {
+  #account(listener: Listener): void {
     const { telemetry, clock } = this.#context;
     // sk_drops is 32 bits and wraps.
     const lost = (listener.subscription.lost - listener.lost) >>> 0;
@@ -239,14 +242,14 @@ export class ConntrackEvents {
       eventName: 'skoop.conntrack.events_lost',
       body: `The kernel dropped ${lost} connection events.`,
       attributes: Object.freeze({ 'skoop.lost': lost }),
-      owner: { netns },
+      owner: listener.owner,
       resource: noResource,
     });
   }
 
   #stop(netns: number, listener: Listener): void {
     listener.subscription.close();
-    this.#account(netns, listener);
+    this.#account(listener);
     this.#listeners.delete(netns);
   }
 

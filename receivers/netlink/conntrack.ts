@@ -117,14 +117,14 @@ export class ConntrackScraper implements Scraper {
   async visit(ns: NetnsVisit): Promise<void> {
     const reading = await this.#read(ns);
     if (ns.info.host) this.#hostLimit = reading.usage.limit;
-    const netns = ns.info.netns;
-    let state = this.#states.get(netns);
+    const { life } = ns.info;
+    let state = this.#states.get(life);
     if (state === undefined) {
       // A namespace that has never tracked anything has nothing to say.
       const used = reading.usage.entries > 0 || reading.counters.some((v) => v > 0);
       if (!used && !ns.info.host) return;
       state = { seen: new Uint8Array(classes.length), connections: undefined };
-      this.#states.set(netns, state);
+      this.#states.set(life, state);
     }
     await this.#count(ns, state, reading.usage.entries);
     this.#snapshots.push(snapshot(ns, this.#schema, this.#values(reading, state, ns.info.host)));

@@ -19,10 +19,10 @@ export class LinkTables {
 
   /** Interface index → link. */
   links(ns: NetnsVisit): Promise<ReadonlyMap<number, Link>> {
-    let links = this.#round.get(ns.info.netns);
+    let links = this.#round.get(ns.info.life);
     if (links === undefined) {
       links = dumpLinks(ns);
-      this.#round.set(ns.info.netns, links);
+      this.#round.set(ns.info.life, links);
     }
     return links;
   }

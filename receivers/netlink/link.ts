@@ -1,8 +1,11 @@
 import type { NetlinkMessage } from '../../host/netlink/message.ts';
+import { netnsOwner } from '../../host/netns/identity.ts';
+import type { NetnsInfo } from '../../host/netns/inventory.ts';
 import {
   type LogRecord,
   makeSchema,
   noResource,
+  type Owner,
   type Schema,
   type SeverityNumber,
   type Snapshot,
@@ -57,8 +60,8 @@ export class LinkScraper implements Scraper {
     if (this.#enabled) this.#count(ns, links);
     if (this.#emit === undefined) return;
     const addresses = await dumpAddresses(ns);
-    const state = this.#state(ns.info.netns, ns.info.host);
-    this.#report(ns.info.netns, [...state.replaceLinks(links), ...state.replaceAddresses(addresses)]);
+    const state = this.#state(ns.info);
+    this.#report(ns.info, [...state.replaceLinks(links), ...state.replaceAddresses(addresses)]);
   }
 
   finish(alive: ReadonlySet<number>): readonly Snapshot[] {
@@ -68,25 +71,25 @@ export class LinkScraper implements Scraper {
   }
 
   /** Takes a multicast message of the node's namespace. @returns false when it could not be read. */
-  message(netns: number, message: NetlinkMessage): boolean {
-    const state = this.#state(netns, true);
+  message(host: NetnsInfo, message: NetlinkMessage): boolean {
+    const state = this.#state(host);
     if (message.type === RTM_NEWLINK || message.type === RTM_DELLINK) {
       const link = readLink(message);
       if (link === undefined) return false;
-      this.#report(netns, message.type === RTM_NEWLINK ? state.updateLink(link) : state.removeLink(link.index));
+      this.#report(host, message.type === RTM_NEWLINK ? state.updateLink(link) : state.removeLink(link.index));
     } else if (message.type === RTM_NEWADDR || message.type === RTM_DELADDR) {
       const address = readAddress(message);
       if (address === undefined) return false;
-      this.#report(netns, state.updateAddress(address, message.type === RTM_NEWADDR));
+      this.#report(host, state.updateAddress(address, message.type === RTM_NEWADDR));
     }
     return true;
   }
 
-  #state(netns: number, host: boolean): LinkState {
-    let state = this.#states.get(netns);
+  #state({ life, host }: NetnsInfo): LinkState {
+    let state = this.#states.get(life);
     if (state === undefined) {
       state = new LinkState(host ? ofPods : nothing);
-      this.#states.set(netns, state);
+      this.#states.set(life, state);
     }
     return state;
   }
@@ -122,8 +125,9 @@ export class LinkScraper implements Scraper {
     return schema;
   }
 
-  #report(netns: number, changes: readonly LinkChange[]): void {
-    if (changes.length > 0) this.#emit?.(changes.map((change) => linkRecord(netns, change, this.#clock.nowUnixNs())));
+  #report(info: NetnsInfo, changes: readonly LinkChange[]): void {
+    const owner = netnsOwner(info);
+    if (changes.length > 0) this.#emit?.(changes.map((change) => linkRecord(owner, change, this.#clock.nowUnixNs())));
   }
 }
 
@@ -135,7 +139,7 @@ const warnings: ReadonlySet<LinkChange['change']> = new Set([
 ]);
 
 /** A change as a log record. */
-export function linkRecord(netns: number, c: LinkChange, timeUnixNs: bigint): LogRecord {
+export function linkRecord(owner: Owner, c: LinkChange, timeUnixNs: bigint): LogRecord {
   const severityNumber: SeverityNumber = warnings.has(c.change) ? 13 : 9;
   const values =
     c.before === undefined && c.after === undefined ? '' : `: ${c.before ?? 'none'} → ${c.after ?? 'none'}`;
@@ -152,7 +156,7 @@ export function linkRecord(netns: number, c: LinkChange, timeUnixNs: bigint): Lo
       ...(c.after !== undefined && { 'skoop.link.after': c.after }),
       ...(c.count !== undefined && { 'skoop.link.count': c.count }),
     }),
-    owner: { netns },
+    owner,
     resource: noResource,
   };
 }

@@ -155,13 +155,13 @@ export class NeighbourScraper implements Scraper {
     );
     if (bad + outcome.malformed > 0) ns.rejected('malformed_neighbour', bad + outcome.malformed);
     if (outcome.interrupted) ns.rejected('dump_interrupted');
-    const seen = this.#seen.get(ns.info.netns) ?? new Uint8Array(counts.length);
+    const seen = this.#seen.get(ns.info.life) ?? new Uint8Array(counts.length);
     // A state that was never seen has no series; one that was keeps it, so that it can be seen to fall to zero.
     counts.forEach((n, i) => {
       if (n > 0) seen[i] = 1;
     });
     if (!seen.includes(1)) return;
-    this.#seen.set(ns.info.netns, seen);
+    this.#seen.set(ns.info.life, seen);
     this.#snapshots.push(
       snapshot(
         ns,

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { fakeNetns } from '../../host/netns/fake-proc.ts';
 import type { NetnsInfo } from '../../host/netns/inventory.ts';
 import { hostRoot } from '../../host/proc-root.ts';
 import type { MetricsBatch, Snapshot } from '../../pipeline/batch.ts';
@@ -11,16 +12,8 @@ import { Round } from './round.ts';
 import { type NetnsVisit, type Scraper, snapshot } from './scraper.ts';
 
 const own = hostRoot.netnsInode('/proc/self/ns/net') as number;
-const info = (patch: Partial<NetnsInfo> = {}): NetnsInfo => ({
-  netns: own,
-  host: true,
-  path: '/proc/self/ns/net',
-  pids: [],
-  podUids: [],
-  containerIds: [],
-  firstSeenMs: 77,
-  ...patch,
-});
+const info = (patch: Partial<NetnsInfo> = {}) =>
+  fakeNetns(own, { host: true, path: '/proc/self/ns/net', firstSeenMs: 77, ...patch });
 const schema = makeSchema([{ metric: neighbourMetrics['skoop.neighbour.entries'] }]);
 
 /** A scraper that has one value for each namespace, or throws. */

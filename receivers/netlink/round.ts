@@ -79,7 +79,7 @@ export class Round {
     }
     if (this.#stopped) return;
     for (const name of this.#failing) if (!failed.has(name)) this.#recovered(name);
-    const alive = new Set(namespaces.map((n) => n.netns));
+    const alive = new Set(namespaces.map((n) => n.life));
     for (const { name, scraper } of scrapers) this.#report(name, scraper, alive);
   }
 

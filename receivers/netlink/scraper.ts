@@ -1,4 +1,5 @@
 import type { NetlinkSocket } from '../../host/netlink/socket.ts';
+import { netnsOwner } from '../../host/netns/identity.ts';
 import type { NetnsInfo } from '../../host/netns/inventory.ts';
 import { noResource, type Schema, type Snapshot } from '../../pipeline/batch.ts';
 import type { MetricDefinition } from '../../pipeline/catalogue.ts';
@@ -34,14 +35,14 @@ export interface Scraper {
   readonly families: readonly ('route' | 'diag' | 'netfilter')[];
   begin?(): void;
   visit(ns: NetnsVisit): Promise<void>;
-  /** What the round found. `alive` are the namespaces that exist: state of others is to be forgotten. */
+  /** What the round found. `alive` are the lives (`NetnsInfo.life`) of the namespaces that exist: state of others is to be forgotten. */
   finish(alive: ReadonlySet<number>): readonly Snapshot[];
 }
 
 /** A snapshot of one namespace. */
 export function snapshot(ns: NetnsVisit, schema: Schema, values: Float64Array, startTimeMs = ns.startTimeMs): Snapshot {
   return {
-    owner: { netns: ns.info.netns },
+    owner: netnsOwner(ns.info),
     resource: noResource,
     startTimeMs: Math.min(startTimeMs, ns.timeMs),
     timeMs: ns.timeMs,
@@ -52,7 +53,7 @@ export function snapshot(ns: NetnsVisit, schema: Schema, values: Float64Array, s
 
 /** Forgets the state of namespaces that are gone. */
 export function prune(states: Map<number, unknown>, alive: ReadonlySet<number>): void {
-  for (const netns of states.keys()) if (!alive.has(netns)) states.delete(netns);
+  for (const life of states.keys()) if (!alive.has(life)) states.delete(life);
 }
 
 const counterSlots = new WeakMap<Schema, readonly number[]>();
@@ -82,10 +83,10 @@ export class Beginnings {
 
   /** Takes a round's values. @returns the start time that goes with them, Unix epoch ms. */
   next(ns: NetnsVisit, schema: Schema, values: Float64Array): number {
-    const last = this.#known.get(ns.info.netns);
+    const last = this.#known.get(ns.info.life);
     let startTimeMs = last?.startTimeMs ?? ns.startTimeMs;
     if (last !== undefined && last.schema === schema && fell(schema, last.values, values)) startTimeMs = last.timeMs;
-    this.#known.set(ns.info.netns, { startTimeMs, schema, values, timeMs: ns.timeMs });
+    this.#known.set(ns.info.life, { startTimeMs, schema, values, timeMs: ns.timeMs });
     return startTimeMs;
   }
 

@@ -102,7 +102,7 @@ export class Session {
             { protocol: NetlinkProtocol.route, groups: linkGroups, receiveBufferBytes: 1024 * 1024 },
             {
               message: (message) => {
-                if (!link.message(host.netns, message)) telemetry.rejected('malformed_link');
+                if (!link.message(host, message)) telemetry.rejected('malformed_link');
               },
               // The next round compares dumps: nothing but the moment is lost.
               overflow: () => telemetry.dropped('kernel_buffer_full', 1, 'logs'),

@@ -101,6 +101,7 @@ export class TcpInfoScraper implements Scraper {
     const state = this.#state(ns);
     const sinceMs = Math.max(1, ns.timeMs - state.lastVisitMs);
     state.table.turn();
+    this.#peers.open();
     this.#notRemembered = 0;
     const query = { family: 0, protocol: IPPROTO_TCP, states, extensions: DiagExtension.info };
     // The kernel walks the whole machine's table for a dump: a tenth of that tells whether there is anything to find.
@@ -125,7 +126,7 @@ export class TcpInfoScraper implements Scraper {
   }
 
   #state(ns: NetnsVisit): State {
-    let state = this.#states.get(ns.info.netns);
+    let state = this.#states.get(ns.info.life);
     if (state === undefined) {
       state = {
         startTimeMs: ns.timeMs - (this.#firstRound ? 0 : Math.min(this.#intervalMs, ns.timeMs - ns.info.firstSeenMs)),
@@ -135,7 +136,7 @@ export class TcpInfoScraper implements Scraper {
         lastVisitMs: ns.timeMs - this.#intervalMs,
         observed: false,
       };
-      this.#states.set(ns.info.netns, state);
+      this.#states.set(ns.info.life, state);
     }
     return state;
   }

@@ -50,6 +50,12 @@ export class WorstPeers implements Scraper {
   /** The connections are given by the tcp_info scraper: {@link add}, {@link close}. */
   async visit(): Promise<void> {}
 
+  /** A namespace begins; what one left that could not be read to its end is not the next one's. */
+  open(): void {
+    this.#peers.clear();
+    this.#ignored = 0;
+  }
+
   /** One active connection. `retransmitted` and `segments` of this round. */
   add(key: string, rttUs: number, retransmitted: number, segments: number): void {
     let peer = this.#peers.get(key);
@@ -82,8 +88,6 @@ export class WorstPeers implements Scraper {
       series.push(...this.#worst(m['skoop.tcp.peer.retransmit_ratio'], ratio, min_retransmit_ratio));
     }
     if (this.#ignored > 0) ns.dropped('peer_limit', this.#ignored);
-    this.#ignored = 0;
-    this.#peers.clear();
     if (series.length === 0) return;
     this.#snapshots.push(
       snapshot(

@@ -1,8 +1,9 @@
 import { pageSize } from '../../host/ffi/libc.ts';
 import { NetlinkError } from '../../host/netlink/socket.ts';
+import { netnsEntity, netnsOwner } from '../../host/netns/identity.ts';
 import { type NetnsInfo, type NetnsInventory, sharedInventory } from '../../host/netns/inventory.ts';
 import { isGone, type ProcRoot } from '../../host/proc-root.ts';
-import type { Batch, EntitiesBatch, NetnsEntity, Scope, Snapshot } from '../../pipeline/batch.ts';
+import type { Batch, EntitiesBatch, Scope, Snapshot } from '../../pipeline/batch.ts';
 import type { MetricDefinition } from '../../pipeline/catalogue.ts';
 import type { ReceiverContext } from '../../pipeline/component.ts';
 import { errnoOf } from '../../pipeline/errors.ts';
@@ -190,9 +191,11 @@ export class Collection {
   }
 
   #owner(info: NetnsInfo): OwnerState {
-    // The inventory gives a namespace a new first sight when its inode number is used again.
-    const make = () => new OwnerState({ netns: info.netns }, this.#birthMs(info), info.firstSeenMs);
-    return this.#namespaces.get(info.netns, info.firstSeenMs, make);
+    return this.#namespaces.get(
+      info.netns,
+      info.life,
+      () => new OwnerState(netnsOwner(info), this.#birthMs(info), info.life),
+    );
   }
 
   /** The node's own began with the machine, others with the process that stands for them. */
@@ -209,7 +212,7 @@ export class Collection {
   }
 
   #entities(found: readonly NetnsInfo[]): EntitiesBatch | undefined {
-    const entities = found.map(entityOf);
+    const entities = found.map(netnsEntity);
     const text = JSON.stringify(entities);
     const due = this.#rounds++ % entitiesEvery === 0;
     if (!due && text === this.#lastEntities) return undefined;
@@ -248,19 +251,4 @@ export class Collection {
       throw error;
     }
   }
-}
-
-function entityOf(info: NetnsInfo): NetnsEntity {
-  const { netns, host, pid, comm, name, podUids, containerIds, firstSeenMs } = info;
-  return {
-    kind: 'netns',
-    netns,
-    host,
-    ...(pid !== undefined && { pid }),
-    ...(comm !== undefined && { comm }),
-    ...(name !== undefined && { name }),
-    podUids,
-    containerIds,
-    firstSeenMs,
-  };
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { fakeNetns } from '../../host/netns/fake-proc.ts';
 import { makeSchema } from '../../pipeline/batch.ts';
 import { parseHexNumbers, parseNumber, parseNumbers } from './lines.ts';
 import { icmpTable } from './metrics-icmp.ts';
@@ -231,15 +232,7 @@ describe('processes and pods', () => {
   });
 
   it('a hostNetwork pod is told by its UID alone, and the node is who is left', () => {
-    const info = (netns: number, host: boolean, ...pids: number[]) => ({
-      netns,
-      host,
-      path: '',
-      pids,
-      podUids: [],
-      containerIds: [],
-      firstSeenMs: 0,
-    });
+    const info = (netns: number, host: boolean, ...pids: number[]) => fakeNetns(netns, { host, pids });
     const process = (pid: number, netns: number) => ({ pid, starttime: 1, netns, kernelThread: pid === 2 });
     const pods = new Map([
       ['own', [process(10, 7)]],

@@ -77,14 +77,15 @@ test('multicast tells a change when it happens, and the next round does not tell
     (r) => records.push(...r),
   );
   const round = new Round(realContext(), { name: 'test' }, () => undefined);
-  const look = () => round.run([{ name: 'link', scraper }], [infoOf(a)]);
+  const info = infoOf(a);
+  const look = () => round.run([{ name: 'link', scraper }], [info]);
   await look();
   let unreadable = 0;
   const subscription = new NetlinkSubscription(
     { protocol: NetlinkProtocol.route, netns: a.path, groups: linkGroups },
     {
       message: (message) => {
-        if (!scraper.message(a.inode, message)) unreadable++;
+        if (!scraper.message(info, message)) unreadable++;
       },
       overflow: () => assert.fail('overflow'),
       error: (error) => assert.fail(String(error)),
