@@ -264,3 +264,15 @@ test('config: defaults, rules', () => {
     ['labels', 'labels', 'endpoint'],
   );
 });
+
+test('equal entries stay apart when only some of them were taken', async () => {
+  const { backend, exporter } = await setup({ max_request_bytes: '16KiB' });
+  backend.reply = (_, n) => (n === 2 ? { status: 503 } : undefined);
+  const error = await rejection(exporter.push(batchOf(Array.from({ length: 211 }, () => event(7))), never));
+  assert.ok(error instanceof RetryableError && error.remaining);
+  await exporter.push(error.remaining, never);
+  const taken = backend.received.filter((_, i) => i !== 1).flatMap((r) => jsonOf(r.body).streams);
+  const keys = taken.flatMap(({ values }) => values.map(([ns, line]) => `${ns} ${line}`));
+  assert.equal(keys.length, 211);
+  assert.equal(new Set(keys).size, 211, 'Loki keeps one of those with the same time and line');
+});

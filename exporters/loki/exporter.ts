@@ -111,7 +111,11 @@ function withRemainder(
   rejected: PushResult,
 ): RetryableError {
   if (done === 0) return error;
-  const records = entries.slice(done).map((e) => e.record);
+  // With the times they were given: in a batch of their own, one that was moved behind its equal would get the time of what Loki has already,
+  // and be taken for that.
+  const records = entries
+    .slice(done)
+    .map(({ record, timeUnixNs }) => (timeUnixNs === record.timeUnixNs ? record : { ...record, timeUnixNs }));
   return new RetryableError(error.message, {
     errorType: error.errorType,
     cause: error.cause,
