@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { after, test } from 'node:test';
 import {
   Server,
@@ -290,7 +291,7 @@ async function grpcSetup(input: Record<string, unknown> = {}) {
     await exporter.stop();
     server.forceShutdown();
   });
-  return { bodies, metadata, state, exporter, server };
+  return { bodies, metadata, state, exporter, server, port };
 }
 
 test('gRPC: sends, with headers and gzip, and reads partial success', async () => {
@@ -348,6 +349,37 @@ test('gRPC: RetryInfo makes exhaustion retryable and says when', async () => {
   const error = await rejection(exporter.push(logs(1), never));
   assert.ok(error instanceof RetryableError);
   assert.equal(error.retryAfterMs, 2500);
+});
+
+test('gRPC: a connection that has fallen silent is not used again', { timeout: 30_000 }, async () => {
+  const { bodies, port } = await grpcSetup();
+  const relayed: [Socket, Socket][] = [];
+  const relay = createServer((socket) => {
+    const onward = connect(port, 'localhost');
+    socket.pipe(onward).pipe(socket);
+    relayed.push([socket, onward]);
+    for (const s of [socket, onward]) s.on('error', () => {});
+  });
+  await new Promise<void>((resolve) => relay.listen(0, 'localhost', resolve));
+  const endpoint = `http://localhost:${(relay.address() as AddressInfo).port}`;
+  const exporter = new OtlpExporter(config.parse({ protocol: 'grpc', endpoint, timeout: '500ms' }), testContext());
+  cleanups.push(async () => {
+    await exporter.stop();
+    for (const socket of relayed.flat()) socket.destroy();
+    relay.close();
+  });
+  await exporter.push(logs(7), never);
+  // As when the backend's machine is gone: nothing comes back, and nothing says so.
+  const [socket, onward] = relayed[0]!;
+  socket.unpipe(onward).resume();
+  const silent = await rejection(exporter.push(logs(11), never));
+  assert.ok(silent instanceof RetryableError && silent.errorType === 'deadline_exceeded', String(silent));
+  await exporter.push(logs(13), never);
+  assert.deepEqual(
+    bodies.map((b) => numbers(b).length),
+    [7, 13],
+  );
+  assert.equal(relayed.length, 2);
 });
 
 test('gRPC: a server that is gone is retryable, and an abort ends the call', async () => {

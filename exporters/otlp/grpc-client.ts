@@ -22,6 +22,7 @@ const methods: Record<OtlpSignal, string> = {
 /** gRPC codes after which the same request may succeed (OTLP specification, "Failures"); 8 only with a RetryInfo. */
 const retryableCodes = new Set([1, 4, 10, 11, 14, 15]);
 const resourceExhausted = 8;
+const deadlineExceeded = 4;
 const codeNames = [
   ...['ok', 'cancelled', 'unknown', 'invalid_argument', 'deadline_exceeded', 'not_found', 'already_exists'],
   ...['permission_denied', 'resource_exhausted', 'failed_precondition', 'aborted', 'out_of_range', 'unimplemented'],
@@ -81,12 +82,21 @@ class GrpcClient implements OtlpClient {
       const identity = (b: Buffer) => b;
       call = client.makeUnaryRequest(method, identity, identity, body, metadata, options, (error, answer) => {
         abort.removeEventListener('abort', cancel);
+        if (error?.code === deadlineExceeded) this.#leave(client);
         if (error) reject(grpcError(error));
         else resolve(answer ?? Buffer.alloc(0));
       });
       abort.addEventListener('abort', cancel);
       if (abort.aborted) cancel();
     });
+  }
+
+  /**
+   * Has the next call connect anew: when the backend's machine is gone, nothing ends the connection for a quarter of an hour, and every call on it
+   * would run into its deadline.
+   */
+  #leave(client: Client): void {
+    if (this.#channel?.client === client) this.close();
   }
 
   /** The channel, made anew when certificates changed or it is old: names are looked up again then. */
@@ -104,7 +114,7 @@ class GrpcClient implements OtlpClient {
   }
 
   #makeClient(grpc: Grpc): Client {
-    const { endpoint, tls, compression, proxy_url, max_response_bytes } = this.#config;
+    const { endpoint, tls, compression, proxy_url, max_response_bytes, retry_on_failure } = this.#config;
     const url = new URL(endpoint);
     const secure = url.protocol === 'https:';
     const address = `${url.hostname}:${url.port || (secure ? 443 : 80)}`;
@@ -115,6 +125,9 @@ class GrpcClient implements OtlpClient {
       ...(tls.server_name_override ? { 'grpc.ssl_target_name_override': tls.server_name_override } : {}),
       // grpc-js reads the proxy from the environment by itself.
       ...(proxy_url === '' ? { 'grpc.enable_http_proxy': 0 } : {}),
+      // grpc-js would try to connect after 1 s, and in the end every two minutes; the queue's rhythm is the one that was asked for.
+      'grpc.initial_reconnect_backoff_ms': retry_on_failure.initial_interval,
+      'grpc.max_reconnect_backoff_ms': retry_on_failure.max_interval,
       // Each client its own connection pool, so that a renewed client really connects anew.
       'grpc.use_local_subchannel_pool': 1,
     });
