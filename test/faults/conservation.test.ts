@@ -4,91 +4,30 @@
  * `SOAK=1` for 1000 kills.
  */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { after, test } from 'node:test';
 import { Backend, type Reply } from '../../pipeline/http-push/testing.ts';
 import { ProtobufWriter } from '../../pipeline/protobuf.ts';
 import { Ledger } from './ledger.ts';
+import { Sender } from './sender-process.ts';
 
 const soak = process.env['SOAK'] === '1';
 const kills = Number(process.env['KILLS'] ?? (soak ? 1000 : 200));
 const records = 5000 * Math.min(kills, 200);
 
 const folder = mkdtempSync(join(tmpdir(), `skl${process.pid}-conserve-`));
-const children = new Set<ChildProcess>();
+const senders: Sender[] = [];
+function newSender(url: string, name: string, size: number): Sender {
+  const sender = new Sender({ endpoint: url, directory: join(folder, name), size });
+  senders.push(sender);
+  return sender;
+}
 after(() => {
-  for (const child of children) child.kill('SIGKILL');
+  for (const sender of senders) sender.end();
   rmSync(folder, { recursive: true, force: true });
 });
-
-/** What the sender said. */
-interface Life {
-  readonly child: ChildProcess;
-  readonly ended: Promise<void>;
-  readonly started: Promise<void>;
-  readonly done: Promise<void>;
-}
-
-class Sender {
-  readonly #url: string;
-  readonly #directory: string;
-  readonly acked: Uint8Array;
-  offered = 0;
-  readonly trouble: string[] = [];
-  lives = 0;
-  accounts: Record<string, unknown> | undefined;
-
-  constructor(url: string, directory: string, size: number) {
-    this.#url = url;
-    this.#directory = directory;
-    this.acked = new Uint8Array(size);
-  }
-
-  live(to: number, ...more: string[]): Life {
-    const program = new URL('./sender.ts', import.meta.url).pathname;
-    const args = [
-      program,
-      '--endpoint',
-      this.#url,
-      '--directory',
-      this.#directory,
-      '--from',
-      String(this.offered),
-      '--to',
-      String(to),
-    ];
-    const life = ['--life', String(++this.lives)];
-    const child = spawn(process.execPath, [...args, ...life, ...more], { stdio: ['ignore', 'pipe', 'inherit'] });
-    children.add(child);
-    const started = Promise.withResolvers<void>();
-    const done = Promise.withResolvers<void>();
-    const lines = createInterface({ input: child.stdout! });
-    lines.on('line', (line) => {
-      const [what, a, b] = line.split(' ');
-      if (what === 'offered') this.offered = Number(b);
-      else if (what === 'acked') this.acked.fill(1, Number(a), Number(b));
-      else if (what === 'started') started.resolve();
-      else if (what === 'trouble') this.trouble.push(line);
-      else if (what === 'done') {
-        this.acked.fill(1, Number(args[6]), this.offered);
-        done.resolve();
-      } else if (what === 'accounts') this.accounts = JSON.parse(line.slice(9));
-    });
-    // 'close' comes when the pipe is read to its end: what the child said before it died counts.
-    const closed = new Promise<void>((resolve) => child.once('close', () => resolve()));
-    const read = new Promise<void>((resolve) => lines.once('close', resolve));
-    const ended = Promise.all([closed, read]).then(() => {
-      children.delete(child);
-      started.resolve();
-      done.resolve();
-    });
-    return { child, ended, started: started.promise, done: done.promise };
-  }
-}
 
 function partialSuccess(rejected: number): Uint8Array {
   const w = new ProtobufWriter(64);
@@ -146,7 +85,7 @@ test(`${records} numbered records through ${kills} kills and a faulty backend`, 
   const counts: Record<string, number> = {};
   const state = { calm: false };
   const backend = await faultyBackend(ledger, counts, state);
-  const sender = new Sender(backend.url, join(folder, 'queue'), records);
+  const sender = newSender(backend.url, 'queue', records);
   try {
     for (let kill = 0; kill < kills; kill++) {
       // An even share of the records for each life, so that they last.
@@ -213,7 +152,7 @@ test('SIGTERM with a dead backend ends within the deadline, and what was acknowl
   const backend = await new Backend().start();
   backend.keep = false;
   backend.reply = () => ({ hang: true });
-  const sender = new Sender(backend.url, join(folder, 'dead'), size);
+  const sender = newSender(backend.url, 'dead', size);
   try {
     const life = sender.live(size);
     await life.done;

@@ -1,20 +1,26 @@
 /**
- * The child process of the conservation tests: an agent reduced to a generator, a delivery queue on disk and the OTLP exporter. It offers
- * numbered records and says on standard output, in lines, what it has done; `acked A B` is written when the queue has said that A … B−1
- * survive this process.
+ * The child process of the conservation tests: an agent reduced to a generator, a delivery queue on disk and the OTLP or Loki exporter. It
+ * offers numbered records and says on standard output, in lines, what it has done; `acked A B` is written when the queue has said that
+ * A … B−1 survive this process; with `--pushes`, `sending A B` when such a batch is sent and `told A B` when the backend said that it has it.
  */
 import { writeSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import loki from '../../exporters/loki/index.ts';
 import otlp from '../../exporters/otlp/index.ts';
+import type { Batch, LogsBatch } from '../../pipeline/batch.ts';
 import { systemClock } from '../../pipeline/clock.ts';
-import type { ExporterDeclaration } from '../../pipeline/component.ts';
+import type { Exporter, ExporterDeclaration } from '../../pipeline/component.ts';
 import { createQueue } from '../../pipeline/queue/index.ts';
-import { numberedLogs } from '../../pipeline/queue/testing.ts';
+import { numberedLogs, numbersOf } from '../../pipeline/queue/testing.ts';
 import { testContext } from '../../pipeline/testing.ts';
 
 const { values: args } = parseArgs({
   options: {
+    exporter: { type: 'string', default: 'otlp' },
     endpoint: { type: 'string' },
+    /** More keys of the exporter's section, JSON. */
+    section: { type: 'string', default: '{}' },
+    pushes: { type: 'boolean', default: false },
     directory: { type: 'string' },
     from: { type: 'string' },
     to: { type: 'string' },
@@ -34,12 +40,23 @@ const section = {
   compression: 'none',
   sending_queue,
   retry_on_failure,
+  ...(JSON.parse(args.section) as object),
 };
-const declaration: ExporterDeclaration = otlp;
+const declaration: ExporterDeclaration = args.exporter === 'loki' ? loki : otlp;
 const config = declaration.config.parse(section);
 const context = { ...testContext({ id: 'otlp' }), clock: systemClock };
 const exporter = declaration.create(config, context);
-const queue = createQueue({ exporter, config: declaration.queue!(config), context });
+const telling: Pick<Exporter, 'push'> = {
+  async push(batch: Batch, signal) {
+    const numbers = numbersOf(batch as LogsBatch);
+    const range = `${numbers[0]} ${numbers[0]! + numbers.length}`;
+    say(`sending ${range}`);
+    const result = await exporter.push(batch, signal);
+    say(`told ${range}`);
+    return result;
+  },
+};
+const queue = createQueue({ exporter: args.pushes ? telling : exporter, config: declaration.queue!(config), context });
 
 let ending = false;
 async function end(): Promise<void> {

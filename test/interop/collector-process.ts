@@ -57,22 +57,25 @@ export function collectorBinary(): { path: string } | { whyNot: string } {
   return { path };
 }
 
-/** Ports nobody listens on now. */
+/**
+ * Ports nobody listens on now, from below those that the kernel gives to connections (net.ipv4.ip_local_port_range, 32768 on): what is killed finds
+ * its port again, and a client that tries meanwhile cannot connect to itself.
+ */
 export async function freePorts(n: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from(
-      { length: n },
-      () =>
-        new Promise<ReturnType<typeof createServer>>((resolve, reject) => {
-          const server = createServer();
-          server.on('error', reject);
-          server.listen(0, '127.0.0.1', () => resolve(server));
-        }),
-    ),
-  );
-  const ports = servers.map((s) => (s.address() as { port: number }).port);
-  await Promise.all(servers.map((s) => new Promise((resolve) => s.close(resolve))));
-  return ports;
+  const ports = new Set<number>();
+  while (ports.size < n) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    if (!ports.has(port) && (await isFree(port))) ports.add(port);
+  }
+  return [...ports];
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.on('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
 }
 
 /** Whether something takes connections on the port of this machine's loopback. */
@@ -142,14 +145,28 @@ export class Collector {
 
   /** Ends it and waits until it has; what it took is in its files then. */
   async stop(): Promise<void> {
-    const child = this.#child;
-    this.#child = undefined;
-    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const child = this.#running();
+    if (!child) return;
     const ended = new Promise((resolve) => child.once('exit', resolve));
     child.kill('SIGCONT');
     child.kill('SIGTERM');
     const late = setTimeout(() => child.kill('SIGKILL'), 10_000);
     await ended;
     clearTimeout(late);
+  }
+
+  /** Ends it at once, as the kernel does for want of memory. */
+  async kill(): Promise<void> {
+    const child = this.#running();
+    if (!child) return;
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGKILL');
+    await ended;
+  }
+
+  #running(): ChildProcess | undefined {
+    const child = this.#child;
+    this.#child = undefined;
+    return child && child.exitCode === null && child.signalCode === null ? child : undefined;
   }
 }
