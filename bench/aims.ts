@@ -95,7 +95,7 @@ export const benches: readonly Bench[] = [
   },
   {
     name: 'ring-events',
-    needs: ['root', 'gcc', 'bpf'],
+    needs: ['root', 'bpf'],
     limitSeconds: 60,
     aims: [aim('50 000 events/s for 5 s through the pipeline: lost', /^steady.*lost (\d+)/, 'events', '≤', 0)],
   },

@@ -169,7 +169,35 @@ export class BpfProgram {
     checked(`run ${this.name}`, libbpf().testRun(this.fd, options));
     return options.readUInt32LE(56);
   }
+
+  /**
+   * For a program of type `xdp`: `count` copies of a frame come to an interface of this thread's network namespace as if its driver had
+   * received them; those that the program passes go up the stack. Since v5.18 (b530e9e1063e "bpf: Add "live packet" mode for
+   * XDP in BPF_PROG_RUN").
+   *
+   * @param frame from the Ethernet header on; 14 bytes or more
+   * @throws BpfError; with EINTR an unknown part of them was received
+   */
+  receiveFrames(frame: Buffer, ifindex: number, count: number): void {
+    // struct xdp_md: data 0, data_end 4, data_meta 8, ingress_ifindex 12
+    const context = Buffer.alloc(24);
+    context.writeUInt32LE(frame.length, 4);
+    context.writeUInt32LE(ifindex, 12);
+    // struct bpf_test_run_opts of libbpf: sz 0, data_in 8, data_size_in 24, ctx_in 32, ctx_size_in 48, repeat 60, flags 68
+    const options = Buffer.alloc(80);
+    options.writeBigUInt64LE(80n, 0);
+    options.writeBigUInt64LE(koffi.address(frame), 8);
+    options.writeUInt32LE(frame.length, 24);
+    options.writeBigUInt64LE(koffi.address(context), 32);
+    options.writeUInt32LE(context.length, 48);
+    options.writeUInt32LE(count, 60);
+    options.writeUInt32LE(liveFrames, 68);
+    checked(`run ${this.name}`, libbpf().testRun(this.fd, options));
+  }
 }
+
+/** BPF_F_TEST_XDP_LIVE_FRAMES of include/uapi/linux/bpf.h. */
+const liveFrames = 2;
 
 /** Map types of include/uapi/linux/bpf.h whose values exist once for each CPU. */
 const perCpuTypes: ReadonlySet<number> = new Set([5, 6, 10, 21]);

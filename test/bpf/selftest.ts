@@ -68,7 +68,7 @@ export function emitWith(
   loaded.program('skl_emit').testRun(context);
 }
 
-const programs = ['skl_generate', 'skl_emit', 'skl_measure'];
+const programs = ['skl_generate', 'skl_emit', 'skl_measure', 'skl_pass'];
 const hooks = [{ name: 'all', purpose: 'self-test', required: true, choices: [{ programs, manual: true }] }];
 
 export const selfMetrics = defineMetrics({
