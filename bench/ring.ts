@@ -41,14 +41,13 @@ async function compare(size: 64 | 128 | 256): Promise<void> {
   using forJs = await SelfTest.load();
   const ring = new RingReader(forJs.loaded.map('skl_gen_ring').fd, forJs.loaded.map('skl_gen_ring').maxEntries);
   const handle: bigint = open(forC.loaded.map('skl_gen_ring').fd);
-  const { u32 } = ring.view;
+  const { data } = ring.view;
   const sums = new Float64Array(4);
   const take = (at: number): void => {
-    const w = at >>> 2;
-    sums[0]! += u32[w]! + u32[w + 1]! * 4294967296;
-    sums[1]! += u32[w + 2]! + u32[w + 3]!;
-    sums[2]! += u32[w + 6]!;
-    sums[3]! += (u32[w + 10]! ^ u32[w + 11]!) >>> 0;
+    sums[0]! += data.getUint32(at, true) + data.getUint32(at + 4, true) * 4294967296;
+    sums[1]! += data.getUint32(at + 8, true) + data.getUint32(at + 12, true);
+    sums[2]! += data.getUint32(at + 24, true);
+    sums[3]! += (data.getInt32(at + 40, true) ^ data.getInt32(at + 44, true)) >>> 0;
   };
   const sides = {
     c: { fill: () => forC.generate(0, 1e6, size, true), read: (): number => read(handle), ns: [] as number[] },

@@ -14,6 +14,12 @@ import {
 const DISCARD = 0x4000_0000;
 const LENGTH = 0x3fff_ffff;
 
+/**
+ * Whether this CPU shows loads in the order of the program (x86-64 does, arm64 does not): a plain load of a header is then as good as an
+ * Atomics.load, which is a call of 8 ns, half of what a record costs.
+ */
+const loadsInOrder = process.arch === 'x64';
+
 /** Views over the ring's data pages. Offsets given to the callback count into each of them (in bytes). */
 export interface RingView {
   readonly u8: Buffer;
@@ -85,45 +91,47 @@ export class RingReader {
     const producer = this.#producer;
     const headers = this.#headers;
     const mask = this.#mask;
-    const start = this.#position;
-    let low = Number(BigInt.asIntN(32, BigInt(start)));
-    let done = 0;
-    let published = 0;
+    const batch = this.#batch;
+    let low = Number(BigInt.asIntN(32, BigInt(this.#position)));
+    let published = low;
     let n = 0;
     reading: for (;;) {
-      let available = (Atomics.load(producer, 0) - low) | 0;
-      if (available <= 0) break;
-      while (available > 0) {
+      const end = Atomics.load(producer, 0);
+      if (low === end) break;
+      do {
         const at = low & mask;
-        const header = Atomics.load(headers, at >>> 2);
+        // What the record holds is read after this says that it is complete.
+        const header = loadsInOrder ? headers[at >>> 2]! : Atomics.load(headers, at >>> 2);
         if (header < 0) {
           this.busyStops++;
           break reading;
         }
         const length = header & LENGTH;
-        const total = (length + 15) & ~7;
+        low = (low + ((length + 15) & ~7)) | 0;
         if ((header & DISCARD) !== 0) {
           this.discarded++;
         } else {
           record(at + 8, length);
           n++;
         }
-        low = (low + total) | 0;
-        done += total;
-        available -= total;
-        if (done - published >= this.#batch) {
-          Atomics.store(consumer, 0, BigInt(start + done));
-          published = done;
+        if (((low - published) | 0) >= batch) {
+          this.#publish((low - published) | 0);
+          published = low;
         }
         if (n >= max) break reading;
-      }
+      } while (low !== end);
       // Publish, then look again: the kernel wakes us only when it sees that we had caught up.
-      Atomics.store(consumer, 0, BigInt(start + done));
-      published = done;
+      this.#publish((low - published) | 0);
+      published = low;
     }
-    if (published !== done) Atomics.store(consumer, 0, BigInt(start + done));
-    this.#position = start + done;
+    if (published !== low) this.#publish((low - published) | 0);
     return n;
+  }
+
+  /** Gives the room of what was read back to the kernel. */
+  #publish(bytes: number): void {
+    this.#position += bytes;
+    if (this.#consumer) Atomics.store(this.#consumer, 0, BigInt(this.#position));
   }
 
   /** Unmaps. Views obtained from {@link view} must not be touched any more. Twice is safe. */
