@@ -100,6 +100,12 @@ export const benches: readonly Bench[] = [
     aims: [aim('50 000 events/s for 5 s through the pipeline: lost', /^steady.*lost (\d+)/, 'events', '≤', 0)],
   },
   { name: 'probe-cost', needs: ['root', 'bpf'], limitSeconds: 60, aims: [] },
+  {
+    name: 'impact-probes',
+    needs: ['root', 'gcc', 'bpf'],
+    limitSeconds: 120,
+    aims: [aim('default probes: CPU of a request with nothing around it', /^a request.*?\+(-?[\d.]+) %/, '%', '<', 1)],
+  },
   { name: 'impact', needs: ['root', 'gcc', 'bpf'], limitSeconds: 120, aims: [] },
   { name: 'netlink-sockets', needs: ['root', 'gcc'], limitSeconds: 60, aims: [] },
   { name: 'netlink-conntrack', needs: ['root', 'gcc'], limitSeconds: 60, aims: [] },
