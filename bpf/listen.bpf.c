@@ -3,14 +3,15 @@
  * listen: whose accept queue or SYN queue is full. The kernel drops SYNs there without an event and without naming the socket:
  * only counters of the namespace move (ListenOverflows, TCPReqQFullDrop). This probe watches the queues fill instead.
  *
- * Hooks: each finished handshake wakes the listener's process, and sk_data_ready says so (tracepoint since v6.4, 40e0b0908142
- * "net/sock: Introduce trace_sk_data_ready()"); older kernels have the function sock_def_readable behind it. A connection that
+ * Hooks: inet_csk_complete_hashdance(), which puts each connection that finished its handshake into the queue, where functions can be watched:
+ * nothing runs for a packet. Elsewhere the wake-up of the listener's process: sock:sk_data_ready (tracepoint since v6.4, 40e0b0908142
+ * "net/sock: Introduce trace_sk_data_ready()"), which fires for the reader of any socket. A connection that
  * fills the queue is the last one that gets in, so the event comes once for each time the queue fills up. A full SYN queue is
  * seen when the kernel repeats a SYN-ACK of one of the requests in it, one second after they came at the earliest.
  *
- * Cost: 20 ns for each wake-up of any socket's reader (one comparison), 300 ns for each connection accepted.
+ * Cost: 300 ns for each connection accepted; with the tracepoint a call for each wake-up of any socket's reader besides.
  * Cannot see: how many SYNs were dropped (TcpExt ListenOverflows and TCPReqQFullDrop of the same namespace count them); a SYN
- * queue that is full for less than a second.
+ * queue that is full for less than a second; connections opened with TCP Fast Open, where the function is watched.
  */
 #include "listen.event.h"
 #include "skl/count.h"
@@ -70,7 +71,8 @@ static __always_inline void emit(const struct sock *sk, const struct skl_owner *
 	bpf_ringbuf_submit(e, 0);
 }
 
-static __always_inline int ready(const struct sock *sk)
+/* `joins` = connections that are on their way into the queue and not counted in it yet. */
+static __always_inline int queued(const struct sock *sk, __u32 joins)
 {
 	struct skl_listener_key key = {};
 	__u32 length, limit;
@@ -80,7 +82,7 @@ static __always_inline int ready(const struct sock *sk)
 	key_of(&key, sk);
 	key.what = WHAT_QUEUED;
 	skl_add(&skl_listeners, &key, 1);
-	length = BPF_CORE_READ(sk, sk_ack_backlog);
+	length = BPF_CORE_READ(sk, sk_ack_backlog) + joins;
 	limit = BPF_CORE_READ(sk, sk_max_ack_backlog);
 	if (length <= limit) /* as sk_acceptq_is_full(): one more than the backlog gets in */
 		return 0;
@@ -124,22 +126,23 @@ static __always_inline int synack(const struct sock *sk)
 	return 0;
 }
 
+/* Without own_req (a bool: of the register only the lowest byte counts) another CPU has made the connection already; this one is thrown away. */
+SEC("fentry/inet_csk_complete_hashdance")
+int BPF_PROG(skl_join_fentry, struct sock *sk, struct sock *child, struct request_sock *req, unsigned long own_req)
+{
+	return (own_req & 0xff) ? queued(sk, 1) : 0;
+}
+
+SEC("kprobe/inet_csk_complete_hashdance")
+int BPF_KPROBE(skl_join_kp, struct sock *sk, struct sock *child, struct request_sock *req, unsigned long own_req)
+{
+	return (own_req & 0xff) ? queued(sk, 1) : 0;
+}
+
 SEC("tp_btf/sk_data_ready")
 int BPF_PROG(skl_ready, const struct sock *sk)
 {
-	return ready(sk);
-}
-
-SEC("fentry/sock_def_readable")
-int BPF_PROG(skl_ready_fentry, struct sock *sk)
-{
-	return ready(sk);
-}
-
-SEC("kprobe/sock_def_readable")
-int BPF_KPROBE(skl_ready_kp, struct sock *sk)
-{
-	return ready(sk);
+	return queued(sk, 0);
 }
 
 SEC("tp_btf/tcp_retransmit_synack")

@@ -2,12 +2,12 @@
 /*
  * tcprtt: the round-trip time that TCP itself measures, as a histogram for each network namespace.
  *
- * Hook: the tracepoint tcp:tcp_probe, one call for each segment received on an established connection (since v4.16,
- * c3fde1bd28cc "net: tcp: Add trace events for TCP congestion window tracing"). The value is the smoothed RTT of the socket at that
- * moment; a fraction of the segments is looked at, by chance, so that busy connections weigh more, as they do for their users.
+ * Hooks: the tracepoint tcp:tcp_destroy_sock, one call for each connection that ends (since v4.15): the smoothed RTT it had at
+ * last. When asked for, tcp:tcp_probe instead, one call for each segment received on an established connection (since v4.16, c3fde1bd28cc "net: tcp: Add trace events for TCP congestion window tracing"); a fraction of the
+ * segments is looked at, by chance, so that busy connections weigh more, as they do for their users.
  *
- * Cost: 10 ns for each segment received, 150 ns for each one looked at.
- * Cannot see: connections that receive nothing; the first round trip (tcpconnect measures that one).
+ * Cost: 150 ns for each connection. By segments: a call for each one received, 150 ns more for each one looked at.
+ * Cannot see: connections that live on (by segments: that receive nothing); the first round trip (tcpconnect measures that one).
  */
 #include "skl/count.h"
 #include "skl/hist.h"
@@ -33,13 +33,11 @@ static __always_inline bool looked_at(void)
 	return !skl_sample_log2 || !(bpf_get_prandom_u32() & ((1U << (skl_sample_log2 & 31)) - 1));
 }
 
-static __always_inline int segment(const struct sock *sk)
+static __always_inline int observe(const struct sock *sk)
 {
 	struct skl_rtt_key key = {};
 	__u32 srtt_us;
 
-	if (!looked_at())
-		return 0;
 	/* in 1/8 us, as the kernel keeps it; 0 = nothing measured yet */
 	srtt_us = BPF_CORE_READ((const struct tcp_sock *)sk, srtt_us) >> 3;
 	if (!srtt_us)
@@ -50,16 +48,28 @@ static __always_inline int segment(const struct sock *sk)
 	return 0;
 }
 
+SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(skl_end, struct sock *sk)
+{
+	return observe(sk);
+}
+
+SEC("raw_tp/tcp_destroy_sock")
+int skl_end_raw(struct bpf_raw_tracepoint_args *ctx)
+{
+	return observe((const struct sock *)ctx->args[0]);
+}
+
 SEC("tp_btf/tcp_probe")
 int BPF_PROG(skl_segment, struct sock *sk, const struct sk_buff *skb)
 {
-	return segment(sk);
+	return looked_at() ? observe(sk) : 0;
 }
 
 SEC("raw_tp/tcp_probe")
 int skl_segment_raw(struct bpf_raw_tracepoint_args *ctx)
 {
-	return segment((const struct sock *)ctx->args[0]);
+	return looked_at() ? observe((const struct sock *)ctx->args[0]) : 0;
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -18,13 +18,14 @@ import { SocketOwners } from './socket-owner.ts';
 
 const hooks: readonly HookSpec[] = [
   {
-    name: 'ready',
+    name: 'join',
     purpose: 'connections that join an accept queue',
     required: true,
     choices: [
-      { programs: ['skl_ready'], arguments: 1 },
-      { programs: ['skl_ready_fentry'], note: 'Watches the function that wakes a reader.' },
-      { programs: ['skl_ready_kp'], note: 'A kprobe: some 100 ns for each wake-up of a reader.' },
+      // Functions before the tracepoint: those run for each connection, the tracepoint for each wake-up of any socket's reader.
+      { programs: ['skl_join_fentry'] },
+      { programs: ['skl_join_kp'] },
+      { programs: ['skl_ready'], arguments: 1, note: "Runs at each wake-up of any socket's reader." },
     ],
   },
   {
@@ -41,7 +42,7 @@ const hooks: readonly HookSpec[] = [
 const config = z.strictObject({ ...probeFields() });
 type Config = z.output<typeof config>;
 
-const source = 'tracepoint sock:sk_data_ready, sk_ack_backlog of the listening socket';
+const source = 'inet_csk_complete_hashdance() or tracepoint sock:sk_data_ready, sk_ack_backlog of the listening socket';
 const listenerAttributes = {
   ...pick('network.type'),
   'network.local.port': { description: 'Port of the listener.' },

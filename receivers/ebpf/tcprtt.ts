@@ -7,27 +7,39 @@ import { type Collection, durationLayout, type Series } from './collection.ts';
 import { defineProbe, type ProbeRun, probeFields } from './probe.ts';
 import { SeriesMemo } from './series-memo.ts';
 
+const raw = 'Raw tracepoint: the same, without checked types.';
 const hooks: readonly HookSpec[] = [
   {
-    name: 'segment',
-    purpose: 'segments received on established connections',
+    name: 'end',
+    purpose: 'connections that end (sample: 0)',
     required: true,
     choices: [
-      { programs: ['skl_segment'], arguments: 2 },
-      { programs: ['skl_segment_raw'], arguments: 2, note: 'Raw tracepoint: the same, without checked types.' },
+      { programs: ['skl_end'], arguments: 1, manual: true },
+      { programs: ['skl_end_raw'], arguments: 1, manual: true, note: raw },
+    ],
+  },
+  {
+    name: 'segment',
+    purpose: 'segments received on established connections (sample: 1 and more)',
+    required: true,
+    choices: [
+      { programs: ['skl_segment'], arguments: 2, manual: true },
+      { programs: ['skl_segment_raw'], arguments: 2, manual: true, note: raw },
     ],
   },
 ];
 
-/** Powers of two: the kernel half takes a random number's low bits. */
-const samples = [1, 2, 4, 8, 16, 32, 64, 128, 256] as const;
+/** 0 = connections; else powers of two: the kernel half takes a random number's low bits. */
+const samples = [0, 1, 2, 4, 8, 16, 32, 64, 128, 256] as const;
 
 const config = z.strictObject({
   ...probeFields({ events: false }),
   sample: z
     .literal(samples)
-    .default(8)
-    .describe('Looks at one of so many received segments, by chance: 1, 2, 4 … 256.'),
+    .default(0)
+    .describe(
+      '0: looks at each connection once, when it ends. 1, 2, 4 … 256: at one of so many received segments, by chance, at some 50 ns for each segment received.',
+    ),
 });
 type Config = z.output<typeof config>;
 
@@ -35,9 +47,9 @@ export const metrics = defineMetrics({
   'skoop.tcp.rtt': {
     instrument: 'histogram',
     unit: 's',
-    description: 'Smoothed round-trip time of established connections, sampled as segments arrive.',
+    description: 'Smoothed round-trip time of connections: the last of each that ended, or sampled as segments arrive.',
     attributes: pick('network.type'),
-    source: 'tracepoint tcp:tcp_probe, srtt_us of the socket',
+    source: 'tracepoint tcp:tcp_destroy_sock or tcp:tcp_probe, srtt_us of the socket',
     scope: 'netns',
     maxSeries: 2,
     histogram: durationLayout,
@@ -47,14 +59,18 @@ export const metrics = defineMetrics({
 class TcpRtt implements ProbeRun {
   readonly load: NonNullable<ProbeRun['load']>;
   readonly #series = new SeriesMemo<number>();
+  readonly #hook: 'end' | 'segment';
   #loaded: LoadedProbe | undefined;
 
-  constructor(options: Config) {
-    this.load = { knobs: { skl_sample_log2: Math.log2(options.sample) } };
+  constructor({ sample }: Config) {
+    this.#hook = sample === 0 ? 'end' : 'segment';
+    this.load = { knobs: { skl_sample_log2: sample === 0 ? 0 : Math.log2(sample) } };
   }
 
   loaded(loaded: LoadedProbe): void {
     this.#loaded = loaded;
+    const hook = loaded.hooks.find((h) => h.hook === this.#hook);
+    for (const name of hook?.programs ?? []) loaded.keep(loaded.program(name).attach());
   }
 
   collect(out: Collection): void {

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Snapshot } from '../../pipeline/batch.ts';
-import { connect, Netns, ProbeSession } from './harness.ts';
+import { connect, Netns, ProbeSession, until } from './harness.ts';
 
 const echo =
-  "import socket\ns=socket.socket()\ns.bind(('0.0.0.0',7))\ns.listen(8)\nprint('up')\nwhile True:\n  c=s.accept()[0]\n  while (d:=c.recv(9)): c.send(d)";
+  "import socket,threading\ndef answer(c):\n  while (d:=c.recv(9)): c.send(d)\n  c.close()\ns=socket.socket()\ns.bind(('0.0.0.0',7))\ns.listen(8)\nprint('up')\nwhile True:\n  c=s.accept()[0]\n  threading.Thread(target=answer,args=(c,)).start()";
 
 const pings = (n: number) =>
   `import socket\ns=socket.create_connection(('10.99.0.2',7))\nfor i in range(${n}): s.send(b'x'); s.recv(9)`;
@@ -15,6 +15,25 @@ function rtt(snapshots: readonly Snapshot[], netns: Netns): { sum: number; count
   const d = s?.schema.series.find((x) => x.metric.name === 'skoop.tcp.rtt');
   return s && d ? { count: s.values[d.offset]!, sum: s.values[d.offset + 1]! } : { count: 0, sum: 0 };
 }
+
+test('each connection that ends is one look at its round-trip time, at both ends and nowhere else', async () => {
+  using a = new Netns();
+  using b = new Netns();
+  using c = new Netns();
+  connect(a, b);
+  using _server = await b.start(echo);
+  using session = await ProbeSession.start('tcprtt');
+  // Not connected, or not ended: no look.
+  a.try('exec 3<> /dev/tcp/10.99.0.2/81');
+  using _open = await a.start(`${pings(3)}\nprint('open')\ns.recv(9)`);
+  a.python(`for i in range(23):\n${pings(2).replace(/^/gm, '  ')}\n  s.close()`);
+  const count = (ns: Netns) => rtt(session.collect().snapshots, ns).count;
+  await until(() => count(b) === 23);
+  assert.equal(count(a), 23);
+  assert.equal(count(c), 0);
+  const { sum } = rtt(session.collect().snapshots, a);
+  assert.ok(sum / 23 > 0.000001 && sum / 23 < 1, `${sum} s in 23 connections`);
+});
 
 test('each received segment of a connection is one look at its round-trip time, in both namespaces and in no third', async () => {
   using a = new Netns();
