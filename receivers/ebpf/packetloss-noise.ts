@@ -25,7 +25,8 @@ export const noiseReasons: readonly NoiseEntry[] = [
   { name: 'UNIX_SKIP_OOB', why: 'Out-of-band data of a Unix socket: no network packet.' },
   {
     name: 'BRIDGE_INGRESS_STP_STATE',
-    why: 'The bridge port does not forward yet (it just came up) or spanning tree holds it closed on purpose.',
+    castOnly: true,
+    why: 'What is flooded to a bridge port that does not forward yet, or that spanning tree holds closed: announcements are repeated.',
   },
   { name: 'OTHERHOST', why: 'A frame for another host, seen since the interface is promiscuous or a bridge floods.' },
   { name: 'UNHANDLED_PROTO', why: 'A frame of a protocol nobody on this host speaks (LLDP, STP and the like).' },

@@ -148,6 +148,26 @@ r.close()`,
   assert.ok(session.sum('skoop.packet.noise', b, { 'network.transport': 'udp' }) >= 11);
 });
 
+test('a bridge port that spanning tree does not let forward yet loses what is sent to one host, and tells so', async () => {
+  using a = new Netns();
+  using b = new Netns();
+  connect(a, b);
+  b.run('ip link add br0 type bridge stp_state 1; ip link set eth0 master br0; ip link set br0 up');
+  a.run(`ip neigh add 10.99.0.7 lladdr ${b.run('cat /sys/class/net/br0/address').trim()} dev eth0`);
+  using session = await ProbeSession.start('packetloss');
+  a.python(send('10.99.0.7', 7));
+  a.python(`${send('10.99.0.255', 5).replace('for', 's.setsockopt(socket.SOL_SOCKET,socket.SO_BROADCAST,1)\nfor')}`);
+  const reasons = async (to: string) => {
+    const told = (await session.events(b)).filter((e) => e.attributes['destination.address'] === to);
+    return told.map((e) => String(e.attributes['skoop.drop.reason']));
+  };
+  const found = await reasons('10.99.0.7');
+  assert.equal(found.length, 7);
+  // Before 6.13 the kernel gives no reason here, and broadcasts are not told apart.
+  for (const reason of found) assert.match(reason, /^(BRIDGE_INGRESS_STP_STATE|NOT_SPECIFIED)$/);
+  assert.equal((await reasons('10.99.0.255')).filter((reason) => reason !== 'NOT_SPECIFIED').length, 0);
+});
+
 test('table and chain of a netfilter drop, where the kernel can be watched', async () => {
   using a = new Netns();
   a.run(
