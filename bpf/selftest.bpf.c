@@ -6,6 +6,7 @@
 #include "selftest.event.h"
 #include "skl/count.h"
 #include "skl/hist.h"
+#include <bpf/bpf_tracing.h>
 
 SKL_EVENT(selftest_generate);
 SKL_EVENT(selftest_emit);
@@ -141,6 +142,32 @@ int skl_measure(struct selftest_observe *a)
 	key.owner.netns = a->netns;
 	skl_observe(&skl_self_hist, &key, a->ns);
 	a->bucket = a->ns ? skl_hist_bucket(a->ns) : ~0U;
+	return 0;
+}
+
+static __always_inline void fault(void)
+{
+	__u64 nothing;
+
+	bpf_probe_read_user(&nothing, sizeof(nothing), (const void *)8);
+}
+
+/* A page fault of the kernel, which skl_fault sees. */
+SEC("syscall")
+int skl_make_fault(void *ctx)
+{
+	fault();
+	return 0;
+}
+
+const volatile __u32 skl_self_pid = 0;
+
+/* Makes another one of its own kind while it runs: the kernel leaves that run out and counts it. */
+SEC("tp_btf/page_fault_kernel")
+int BPF_PROG(skl_fault, unsigned long address)
+{
+	if (bpf_get_current_pid_tgid() >> 32 == skl_self_pid)
+		fault();
 	return 0;
 }
 

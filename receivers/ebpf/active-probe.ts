@@ -3,6 +3,7 @@ import type { Kernel } from '../../bpf/kernel.ts';
 import { type LoadedProbe, loadProbe } from '../../bpf/loader.ts';
 import { type View, viewOf } from '../../bpf/record.ts';
 import { MapReader } from '../../host/bpf/map-reader.ts';
+import { programInfo } from '../../host/bpf/stats.ts';
 import type { Snapshot } from '../../pipeline/batch.ts';
 import type { Clock } from '../../pipeline/clock.ts';
 import type { ComponentTelemetry } from '../../pipeline/component.ts';
@@ -116,6 +117,7 @@ export class ActiveProbe {
     this.#run.collect?.(this.#collection);
     this.#collectAccount();
     this.#collectFull();
+    this.#collectMissed();
     return this.#collection.finish();
   }
 
@@ -173,6 +175,13 @@ export class ActiveProbe {
       const attributes = { 'skoop.probe': this.definition.name, 'skoop.map.use': use };
       if (n > 0) out.add(0, 0, out.series(accountMetrics['skoop.probe.map_full'], attributes), n);
     });
+  }
+
+  #collectMissed(): void {
+    const missed = this.loaded.programs.reduce((n, p) => n + programInfo(p.fd).missed, 0);
+    const series = () =>
+      this.#collection.series(accountMetrics['skoop.probe.missed'], { 'skoop.probe': this.definition.name });
+    if (missed > 0) this.#collection.add(0, 0, series(), missed);
   }
 
   /** Detaches and frees. Twice is safe. */

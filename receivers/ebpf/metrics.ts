@@ -46,4 +46,14 @@ export const accountMetrics = defineMetrics({
     scope: 'node',
     maxSeries: 64,
   },
+  'skoop.probe.missed': {
+    instrument: 'counter',
+    unit: '{run}',
+    description:
+      "Runs that the kernel left out since the same program was running on that CPU already, interrupted: what it would have seen is not in the probe's metrics and events.",
+    attributes: { 'skoop.probe': { description: 'Name of the probe.' } },
+    source: 'bpf_prog_info recursion_misses',
+    scope: 'node',
+    maxSeries: 64,
+  },
 });

@@ -190,6 +190,19 @@ test('a namespace that is seen alive keeps its counts; one look without it is no
   assert.equal(b.value('test.count', 42), 31);
 });
 
+test('a run that the kernel leaves out, since the program was interrupted by itself, is counted', async (t) => {
+  using b = await bench();
+  const { loaded } = b.probe;
+  if (!loaded.programs.some((p) => p.name === 'skl_fault')) {
+    return t.skip('this kernel has no tracepoint page_fault_kernel to make a program interrupt itself with');
+  }
+  loaded.keep(loaded.program('skl_fault').attach());
+  assert.equal(b.value('skoop.probe.missed', undefined), 0);
+  for (let i = 0; i < 13; i++) loaded.program('skl_make_fault').testRun(Buffer.alloc(8));
+  assert.equal(b.value('skoop.probe.missed', undefined, { 'skoop.probe': 'selftest' }), 13);
+  return undefined;
+});
+
 test('records that are too short or of no known type are rejected and counted', async () => {
   using b = await bench();
   b.emit({ cookie: 1, netns: 42 }, 2, 1);

@@ -68,8 +68,12 @@ export function emitWith(
   loaded.program('skl_emit').testRun(context);
 }
 
-const programs = ['skl_generate', 'skl_emit', 'skl_measure', 'skl_pass'];
-const hooks = [{ name: 'all', purpose: 'self-test', required: true, choices: [{ programs, manual: true }] }];
+const programs = ['skl_generate', 'skl_emit', 'skl_measure', 'skl_pass', 'skl_make_fault'];
+const hooks = [
+  { name: 'all', purpose: 'self-test', required: true, choices: [{ programs, manual: true }] },
+  // x86 only: attached by the test that needs it.
+  { name: 'fault', purpose: 'self-test', required: false, choices: [{ programs: ['skl_fault'], manual: true }] },
+];
 
 export const selfMetrics = defineMetrics({
   'test.count': { instrument: 'counter', unit: '1', description: 'Test.', source: 'test', scope: 'netns' },
@@ -93,6 +97,7 @@ export function selfTestProbe(onLoaded: (loaded: LoadedProbe) => void): ProbeDef
     create: () => {
       let own: LoadedProbe | undefined;
       return {
+        load: { knobs: { skl_self_pid: process.pid } },
         loaded: (loaded) => {
           own = loaded;
           onLoaded(loaded);
