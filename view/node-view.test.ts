@@ -85,7 +85,7 @@ describe('the view of the node', () => {
       ['ebpf/packetloss', { web: [drop('NETFILTER_DROP', 23)] }],
     );
     const [first, second] = view.pods();
-    assert.deepEqual([first!.name, first!.worst], ['web', { quantity: 'drops', count: 23 }]);
+    assert.deepEqual([first!.name, first!.worst], ['web', { quantity: 'drops', count: 23, label: 'NETFILTER_DROP' }]);
     assert.equal(first!.trouble, 4 * Math.log2(24));
     assert.deepEqual([second!.name, second!.trouble, second!.worst], ['cart', 0, undefined]);
     assert.deepEqual(pod('web')!.drops, [{ labels: ['NETFILTER_DROP', 'nft_do_chain'], recent: 23, total: 23 }]);

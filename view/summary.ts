@@ -59,7 +59,7 @@ export function podSummary(subject: Subject, state: ViewState): PodSummary {
     ips: entity?.ips ?? [],
     resource: subject.resource?.attributes ?? {},
     trouble: score,
-    worst,
+    worst: worst && { ...worst, ...mostOften(subject, worst.quantity, state) },
     rates: ratesOf(subject, state),
     recent,
   };
@@ -80,10 +80,22 @@ export function nodeSummary(state: ViewState): NodeSummary {
     recent: sum((s) => s.recent),
     conntrack: node && conntrackOf(node, state),
     sources: [...state.sources.values()]
-      .map(({ source, timeMs }) => ({ source, timeMs }))
+      .map(({ source, timeMs, batches }) => ({ source, timeMs, collections: batches }))
       .sort((a, b) => (a.source < b.source ? -1 : 1)),
     untracked: state.untracked.size,
   };
+}
+
+/** First label of what a quantity was most often in the window. */
+function mostOften(subject: Subject, quantity: Quantity, state: ViewState): { label?: string } {
+  let most = 0;
+  let label = '';
+  for (const [labels, n] of subject.occurrences.since(windowStart(state), quantityIndex[quantity])) {
+    if (n <= most) continue;
+    most = n;
+    [label = ''] = labels.split(labelSeparator);
+  }
+  return label === '' ? {} : { label };
 }
 
 export function conntrackOf(subject: Subject, state: ViewState): Conntrack | undefined {

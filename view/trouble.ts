@@ -13,6 +13,8 @@ export interface Worst {
   readonly quantity: Quantity;
   /** How often within the window. */
   readonly count: number;
+  /** What it was most often, where the quantity is told apart: a drop reason, the type of a reset. */
+  readonly label?: string;
 }
 
 /**

@@ -104,8 +104,8 @@ export interface NodeSummary {
   readonly rates: Counts;
   readonly recent: Counts;
   readonly conntrack: Conntrack | undefined;
-  /** When each source was last collected, Unix epoch ms. */
-  readonly sources: readonly { readonly source: string; readonly timeMs: number }[];
+  /** When each source was last collected, Unix epoch ms, and how often since the view began. */
+  readonly sources: readonly { readonly source: string; readonly timeMs: number; readonly collections: number }[];
   /** Pods left out for want of room. */
   readonly untracked: number;
 }
