@@ -26,5 +26,6 @@ export const components: ComponentRegistry = {
     loki: () => import('./exporters/loki/index.ts'),
     otlp: () => import('./exporters/otlp/index.ts'),
     prometheus: () => import('./exporters/prometheus/index.ts'),
+    terminal: () => import('./exporters/terminal/index.ts'),
   },
 };

@@ -18,6 +18,7 @@ export const commands: Readonly<
     summary: 'Tell what this machine lets the agent see, and what it costs.',
     load: () => import('./doctor.ts'),
   },
+  top: { summary: 'Show pods of this node by trouble, in a terminal.', load: () => import('./top.ts') },
   events: { summary: 'Print network events of this node as they happen.', load: () => import('./events.ts') },
   migrate: {
     summary: "Turn a KubeSkoop exporter's config into a pipeline.",

@@ -1,4 +1,4 @@
-import { pino } from 'pino';
+import { type DestinationStream, pino } from 'pino';
 import { Agent, ConfigError } from '../pipeline/agent.ts';
 import { problemText } from '../pipeline/config.ts';
 import { messageOf } from '../pipeline/errors.ts';
@@ -29,25 +29,29 @@ export const command: Command = {
       io.err(`skoopline run: --log-level takes debug, info, warn or error, not '${logLevel}'.\n`);
       return exitCodes.failed;
     }
-    const log = makeLog(typeof logLevel === 'string' ? logLevel : 'info');
-    let agent: Agent;
-    try {
-      agent = await Agent.load({
-        file: configFile(args),
-        registry: io.registry,
-        env: io.env,
-        log,
-        version: io.version,
-        ...(typeof logLevel === 'string' ? { logLevel } : {}),
-      });
-    } catch (error) {
-      return refuseConfig(error, io);
-    }
-    return runUntilSignal(agent, log);
+    return runPipeline({ file: configFile(args), ...(typeof logLevel === 'string' ? { logLevel } : {}) }, io);
   },
 };
 
-function makeLog(level: string) {
+/** Runs a config until told to stop. @returns the exit code. */
+export async function runPipeline(
+  options: { readonly file: string; readonly logLevel?: string; readonly logTo?: DestinationStream },
+  io: CommandIo,
+): Promise<number> {
+  const { file, logLevel } = options;
+  // Synchronous: the agent logs little, and what it says last is what matters most.
+  const log = makeLog(logLevel ?? 'info', options.logTo ?? pino.destination({ dest: 2, sync: true }));
+  let agent: Agent;
+  try {
+    const { registry, env, version } = io;
+    agent = await Agent.load({ file, registry, env, log, version, ...(logLevel === undefined ? {} : { logLevel }) });
+  } catch (error) {
+    return refuseConfig(error, io);
+  }
+  return runUntilSignal(agent, log);
+}
+
+function makeLog(level: string, to: DestinationStream) {
   return pino(
     {
       level,
@@ -55,8 +59,7 @@ function makeLog(level: string) {
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    // Synchronous: the agent logs little, and what it says last is what matters most.
-    pino.destination({ dest: 2, sync: true }),
+    to,
   );
 }
 

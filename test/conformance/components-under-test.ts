@@ -48,6 +48,7 @@ export function testConfig(name: string, directory: string): Record<string, unkn
     prometheus: { endpoint: '127.0.0.1:0' },
     file: { path: join(directory, 'events.log') },
     otlp: { endpoint: 'http://127.0.0.1:9' },
+    terminal: { mode: 'plain' },
     loki: { endpoint: 'http://127.0.0.1:9' },
   };
   return configs[name] ?? {};
