@@ -1,10 +1,8 @@
+import { effectiveCapabilities } from '../host/capabilities.ts';
 import { hostRoot, type ProcRoot } from '../host/proc-root.ts';
 import { type KernelSymbols, sharedSymbols } from '../host/symbols/kallsyms.ts';
 import { KernelTypes } from '../host/symbols/kernel-types.ts';
 import { AbsentError } from '../pipeline/errors.ts';
-
-/** Capability numbers of include/uapi/linux/capability.h. */
-const cap = { netAdmin: 12, sysAdmin: 21, syslog: 34, perfmon: 38, bpf: 39 } as const;
 
 /** Effective capabilities from /proc/self/status, and what follows from them for BPF. */
 export interface Capabilities {
@@ -21,15 +19,10 @@ export interface Capabilities {
 
 /** @param status text of /proc/self/status */
 export function parseCapabilities(status: string): Capabilities {
-  const digits = /^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0';
-  const bits = BigInt(`0x${digits}`);
-  const has = (n: number) => ((bits >> BigInt(n)) & 1n) === 1n;
-  const sysAdmin = has(cap.sysAdmin);
-  const missing = [
-    ...(sysAdmin || has(cap.bpf) ? [] : ['CAP_BPF']),
-    ...(sysAdmin || has(cap.perfmon) ? [] : ['CAP_PERFMON']),
-  ];
-  return { bpf: missing.length === 0, netAdmin: has(cap.netAdmin), syslog: has(cap.syslog), sysAdmin, missing };
+  const has = effectiveCapabilities(status);
+  const sysAdmin = has('CAP_SYS_ADMIN');
+  const missing = (['CAP_BPF', 'CAP_PERFMON'] as const).filter((c) => !sysAdmin && !has(c));
+  return { bpf: missing.length === 0, netAdmin: has('CAP_NET_ADMIN'), syslog: has('CAP_SYSLOG'), sysAdmin, missing };
 }
 
 /** The running kernel, as the choice of hooks needs it. Answers are remembered; `forgetTypes` frees the kernel's BTF. */

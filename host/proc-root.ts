@@ -20,6 +20,12 @@ export function isGone(error: unknown): boolean {
   return code !== undefined && goneCodes.has(code);
 }
 
+/** True for the errors of what is there and may not be read. */
+export function isDenied(error: unknown): boolean {
+  const code = errnoOf(error);
+  return code === 'EACCES' || code === 'EPERM';
+}
+
 /** `NSFS_MAGIC` of include/uapi/linux/magic.h: the file system of namespace files. */
 const nsfsMagic = 0x6e736673;
 
@@ -138,9 +144,18 @@ export class ProcRoot {
     try {
       return readlinkSync(path);
     } catch (error) {
-      const code = errnoOf(error);
-      if (isGone(error) || code === 'EACCES' || code === 'EPERM') return undefined;
+      if (isGone(error) || isDenied(error)) return undefined;
       throw error;
+    }
+  }
+
+  /** Whether a symbolic link is there and not ours to read: another user's process, or one with more rights. */
+  isDenied(path: string): boolean {
+    try {
+      readlinkSync(path);
+      return false;
+    } catch (error) {
+      return isDenied(error);
     }
   }
 

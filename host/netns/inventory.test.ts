@@ -142,6 +142,33 @@ test('another cookie under the same inode is another namespace; one that cannot 
   assert.notEqual(second.life, first.life);
 });
 
+test('what may not be looked into is counted, with its pod; threads of the kernel are not', () => {
+  const { procPath: proc, runPath: run } = machine.root;
+  const denied = new Set([50, 51, 60, 70].map((pid) => `${proc}/${pid}/ns/net`));
+  class GuardedRoot extends ProcRoot {
+    override readlink(path: string) {
+      return denied.has(path) ? undefined : super.readlink(path);
+    }
+    override isDenied(path: string) {
+      return denied.has(path);
+    }
+  }
+  const inventory = new NetnsInventory(new GuardedRoot({ proc, run }), clock);
+  machine.start(50, { netns: 300, cgroup: pod(id('a')) });
+  machine.start(51, { netns: 300, cgroup: pod(id('b')) });
+  machine.start(60, { netns: 400 });
+  machine.start(70, { netns: 100, kernelThread: true });
+  machine.start(80, { netns: 500 });
+  assert.deepEqual(
+    inventory.scan().map((n) => n.netns),
+    [100, 500],
+  );
+  assert.deepEqual(inventory.unreadable(), { processes: 3, podUids: new Set([uid]) });
+  denied.clear();
+  inventory.scan();
+  assert.deepEqual(inventory.unreadable(), { processes: 0, podUids: new Set() });
+});
+
 test('where pid 1 may not be looked at, kthreadd tells the host', () => {
   unlinkSync(machine.root.proc(1, 'ns/net'));
   machine.start(2, { netns: 100, comm: 'kthreadd' });

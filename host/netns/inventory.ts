@@ -73,7 +73,15 @@ interface Life {
   cookie: number | undefined;
 }
 
+/** Processes that are there and may not be looked into (ptrace(2), PTRACE_MODE_READ_FSCREDS): no namespace of theirs is known. */
+export interface Unreadable {
+  readonly processes: number;
+  /** UIDs of the pods they belong to, by cgroup, which anybody may read. */
+  readonly podUids: ReadonlySet<string>;
+}
+
 interface Result {
+  readonly unreadable: Unreadable;
   readonly netns: readonly NetnsInfo[];
   readonly pods: ReadonlyMap<string, readonly ProcessInfo[]>;
   readonly atMs: number;
@@ -148,6 +156,11 @@ export class NetnsInventory {
     return this.#result?.pods ?? new Map();
   }
 
+  /** What the last scan was not allowed to see; threads of the kernel are not counted. */
+  unreadable(): Unreadable {
+    return this.#result?.unreadable ?? nothingUnreadable;
+  }
+
   /** A process of the last scan. */
   process(pid: number): ProcessInfo | undefined {
     return this.#processes.get(pid);
@@ -171,30 +184,49 @@ export class NetnsInventory {
     const groups = new Map<number, Group>();
     const pods = new Map<string, ProcessInfo[]>();
     const seen = new Set<number>();
+    const denied: number[] = [];
     let n = 0;
     for (const name of names) {
       const pid = pidOf(name);
       if (pid === undefined) continue;
       if (++n % clockStride === 0) yield;
-      const process = this.#look(pid, nowMs, scanNumber);
+      const process = this.#look(pid, nowMs, scanNumber, denied);
       if (process === undefined) continue;
       seen.add(pid);
       addToGroup(groups, process);
       if (process.podUid !== undefined) getOrAdd(pods, process.podUid, newList).push(process);
     }
     for (const pid of this.#processes.keys()) if (!seen.has(pid)) this.#processes.delete(pid);
-    return this.#finish(groups, pods, nowMs);
+    return this.#finish(groups, pods, this.#unreadable(denied), nowMs);
+  }
+
+  #unreadable(pids: readonly number[]): Unreadable {
+    let processes = 0;
+    const podUids = new Set<string>();
+    for (const pid of pids) {
+      const directory = this.#root.proc(pid);
+      const stat = parsePidStat(this.#root.tryRead(`${directory}/stat`, 'record'));
+      if (stat === undefined || stat.kernelThread) continue;
+      processes++;
+      const { podUid } = parseCgroupFile(this.#root.tryReadText(`${directory}/cgroup`, 'record') ?? '');
+      if (podUid !== undefined) podUids.add(podUid);
+    }
+    return { processes, podUids };
   }
 
   /** One process: from the cache when it is the same one, else read. Undefined when it ended or is not ours to see. */
-  #look(pid: number, nowMs: number, scanNumber: number): CachedProcess | undefined {
+  #look(pid: number, nowMs: number, scanNumber: number, denied: number[]): CachedProcess | undefined {
     const root = this.#root;
     const directory = root.proc(pid);
     const inode = root.statInode(directory);
     const known = this.#processes.get(pid);
     if (known?.kernelThread && known.inode === inode) return known;
     const netns = inode === undefined ? undefined : parseNetnsLink(root.readlink(`${directory}/ns/net`));
-    if (inode === undefined || netns === undefined) return undefined;
+    if (inode === undefined) return undefined;
+    if (netns === undefined) {
+      if (root.isDenied(`${directory}/ns/net`)) denied.push(pid);
+      return undefined;
+    }
     if (known !== undefined && known.inode === inode && known.netns === netns) {
       const settled = nowMs - known.firstSeenMs >= youngMs;
       if (settled && (pid + scanNumber) % recheckScans !== 0) return known;
@@ -214,7 +246,12 @@ export class NetnsInventory {
     return { pid, starttime, comm, kernelThread, netns, inode, firstSeenMs, ...parseCgroupFile(cgroup ?? '') };
   }
 
-  #finish(groups: Map<number, Group>, pods: Map<string, ProcessInfo[]>, nowMs: number): readonly NetnsInfo[] {
+  #finish(
+    groups: Map<number, Group>,
+    pods: Map<string, ProcessInfo[]>,
+    unreadable: Unreadable,
+    nowMs: number,
+  ): readonly NetnsInfo[] {
     const names = this.#names();
     for (const netns of names.keys()) getOrAdd(groups, netns, newGroup);
     const host = this.#hostNetns();
@@ -231,7 +268,7 @@ export class NetnsInventory {
     this.#cookies.keepOnly(groups);
     this.#representatives = representatives;
     out.sort((a, b) => Number(b.host) - Number(a.host) || a.netns - b.netns);
-    this.#result = { netns: Object.freeze(out), pods, atMs: this.#clock.monotonicMs() };
+    this.#result = { netns: Object.freeze(out), pods, unreadable, atMs: this.#clock.monotonicMs() };
     return out;
   }
 
@@ -294,6 +331,7 @@ export class NetnsInventory {
   }
 }
 
+const nothingUnreadable: Unreadable = Object.freeze({ processes: 0, podUids: new Set<string>() });
 const instances = new WeakMap<ProcRoot, NetnsInventory>();
 const machineClock: InventoryClock = { nowMs: () => Date.now(), monotonicMs: () => performance.now() };
 

@@ -1,5 +1,7 @@
+import { hostRoot } from '../../host/proc-root.ts';
 import { defineReceiver } from '../../pipeline/component.ts';
 import { checkConfig, config } from './config.ts';
+import { diagnose } from './diagnose.ts';
 import { events, metrics } from './metrics.ts';
 import { createReceiver } from './receiver.ts';
 
@@ -13,5 +15,6 @@ export default defineReceiver({
   check: checkConfig,
   metrics,
   events,
+  diagnose: () => diagnose(hostRoot),
   create: (c, context) => createReceiver(c, context),
 });

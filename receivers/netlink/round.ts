@@ -1,8 +1,10 @@
 import { uptime } from 'node:os';
+import { Denials } from '../../host/denials.ts';
 import { SysError } from '../../host/ffi/libc.ts';
 import { NetlinkProtocol } from '../../host/netlink/message.ts';
 import { NetlinkSocket } from '../../host/netlink/socket.ts';
 import type { NetnsInfo } from '../../host/netns/inventory.ts';
+import { hostRoot, isDenied } from '../../host/proc-root.ts';
 import type { MetricsBatch, Scope } from '../../pipeline/batch.ts';
 import type { ReceiverContext } from '../../pipeline/component.ts';
 import { AbsentError, messageOf } from '../../pipeline/errors.ts';
@@ -35,6 +37,7 @@ const sliceMs = 3;
  */
 export class Round {
   readonly #context: ReceiverContext;
+  readonly #denials: Denials;
   readonly #scope: Scope;
   readonly #emit: (batch: MetricsBatch) => void;
   /** Sources that had something to say last time: their end is to be told too. */
@@ -45,8 +48,14 @@ export class Round {
   #last: Promise<void> = Promise.resolve();
   #stopped = false;
 
-  constructor(context: ReceiverContext, scope: Scope, emit: (batch: MetricsBatch) => void) {
+  constructor(
+    context: ReceiverContext,
+    scope: Scope,
+    emit: (batch: MetricsBatch) => void,
+    denials = new Denials(hostRoot, context),
+  ) {
     this.#context = context;
+    this.#denials = denials;
     this.#scope = scope;
     this.#emit = emit;
     this.#bootMs = Math.round(context.clock.nowMs() - uptime() * 1000);
@@ -103,8 +112,11 @@ export class Round {
     try {
       visit = withNetns(info, () => new Visit(info, families, this.#context, this.#bootMs));
     } catch (error) {
-      failed.add('netns');
-      this.#fail('netns', error);
+      if (isDenied(error)) this.#denials.add('namespaces');
+      else {
+        failed.add('netns');
+        this.#fail('netns', error);
+      }
     }
     if (visit === undefined) return;
     try {
@@ -126,6 +138,11 @@ export class Round {
     if (error instanceof AbsentError || (error instanceof SysError && absentCodes.has(error.code))) {
       if (info.host) skip.add(name);
       this.#context.telemetry.absent(name, messageOf(error));
+      return;
+    }
+    // Of what is asked here only this takes a right (nfnetlink_rcv() in net/netfilter/nfnetlink.c: CAP_NET_ADMIN).
+    if (name === 'conntrack' && isDenied(error)) {
+      this.#denials.add('conntrack');
       return;
     }
     failed.add(name);

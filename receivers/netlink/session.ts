@@ -1,4 +1,5 @@
 import { exhaustMap, from, type Subscription, timer } from 'rxjs';
+import { Denials } from '../../host/denials.ts';
 import { NetlinkProtocol } from '../../host/netlink/message.ts';
 import { NetlinkSubscription } from '../../host/netlink/subscription.ts';
 import { type NetnsInfo, sharedInventory } from '../../host/netns/inventory.ts';
@@ -22,6 +23,7 @@ export class Session {
   readonly #context: ReceiverContext;
   readonly #root: ProcRoot;
   readonly #emit: (batch: Batch) => void;
+  readonly #denials: Denials;
   readonly #scope: Scope;
   readonly #scrapers: readonly NamedScraper[];
   readonly #round: Round;
@@ -41,7 +43,8 @@ export class Session {
     this.#scope = Object.freeze({ name: 'skoopline/receivers/netlink', version: context.version });
     const logs = (scraper: string) => (records: readonly LogRecord[]) => this.#logs(scraper, records);
     this.#scrapers = makeScrapers(config, context, root, logs('link'));
-    this.#round = new Round(context, this.#scope, (batch) => this.#send(batch));
+    this.#denials = new Denials(root, context);
+    this.#round = new Round(context, this.#scope, (batch) => this.#send(batch), this.#denials);
     const events = config.scrapers.conntrack.events;
     this.#events =
       config.scrapers.conntrack.enabled && events.enabled
@@ -74,6 +77,7 @@ export class Session {
     try {
       const namespaces = await this.#namespaces();
       if (this.#stopped) return;
+      this.#denials.add('processes', sharedInventory(this.#root).unreadable().processes);
       this.#events?.sync(namespaces);
       this.#listenToLinks(namespaces);
       await this.#round.run(this.#scrapers, namespaces);

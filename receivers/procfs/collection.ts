@@ -1,8 +1,9 @@
+import { type DenialKind, Denials } from '../../host/denials.ts';
 import { pageSize } from '../../host/ffi/libc.ts';
 import { NetlinkError } from '../../host/netlink/socket.ts';
 import { netnsEntity, netnsOwner } from '../../host/netns/identity.ts';
 import { type NetnsInfo, type NetnsInventory, sharedInventory } from '../../host/netns/inventory.ts';
-import { isGone, type ProcRoot } from '../../host/proc-root.ts';
+import { isDenied, isGone, type ProcRoot } from '../../host/proc-root.ts';
 import type { Batch, EntitiesBatch, Scope, Snapshot } from '../../pipeline/batch.ts';
 import type { MetricDefinition } from '../../pipeline/catalogue.ts';
 import type { ReceiverContext } from '../../pipeline/component.ts';
@@ -44,6 +45,7 @@ export class Collection {
   readonly #context: ReceiverContext;
   readonly #scrape: ScrapeContext;
   readonly #scope: Scope;
+  readonly #denials: Denials;
   readonly #inventory: NetnsInventory;
   readonly #files: NetnsFiles;
   readonly #tcpsummary: TcpsummaryScraper | undefined;
@@ -62,6 +64,7 @@ export class Collection {
     this.#context = context;
     const { telemetry, clock } = context;
     this.#scope = Object.freeze({ name: `skoopline/${context.id}`, version: context.version });
+    this.#denials = new Denials(root, context);
     this.#scrape = {
       root,
       enabled: (metric: MetricDefinition) => config.metrics[metric.name]?.enabled ?? metric.enabled,
@@ -99,6 +102,7 @@ export class Collection {
     const found = await this.#stage('inventory', async () => this.#inventory.fresh(age));
     if (slices.stopped) throw new Stopped();
     if (found === undefined) return;
+    this.#denials.add('processes', this.#inventory.unreadable().processes);
     const entities = this.#entities(found);
     if (entities) emit(entities);
     const { clock } = this.#context;
@@ -158,6 +162,10 @@ export class Collection {
         if (error instanceof Stopped) throw error;
         // One namespace that cannot be read must not cost the others their values.
         if (isGone(error)) continue;
+        if (isDenied(error)) {
+          this.#denials.add('namespaces');
+          continue;
+        }
         failed = true;
         telemetry.failed('namespace', error);
       }
@@ -235,13 +243,14 @@ export class Collection {
     }
   }
 
-  #permitted<T>(what: string, read: () => T): T | undefined {
+  #permitted<T>(what: DenialKind | 'psi', read: () => T): T | undefined {
     try {
       return read();
     } catch (error) {
       const code = errnoOf(error);
-      if (code === 'EACCES' || code === 'EPERM') {
-        this.#context.telemetry.absent(what, 'Not permitted: run as root with CAP_SYS_ADMIN and CAP_SYS_PTRACE.');
+      if (isDenied(error)) {
+        if (what === 'psi') this.#context.telemetry.absent(what, 'Not permitted.');
+        else this.#denials.add(what);
         return undefined;
       }
       if (code === 'EOPNOTSUPP' || code === 'ENOTSUP') {

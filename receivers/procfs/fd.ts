@@ -71,7 +71,7 @@ export class FdScraper {
   async #list(pid: number, directory: string): Promise<readonly string[] | undefined> {
     const { root, permitted } = this.#context;
     if (!this.#large.delete(pid)) {
-      const names = permitted('fd', () => root.list(directory));
+      const names = permitted('descriptors', () => root.list(directory));
       if (names !== undefined && names.length > many) this.#large.add(pid);
       return names;
     }

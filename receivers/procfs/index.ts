@@ -1,7 +1,8 @@
 import { defineReceiver } from '../../pipeline/component.ts';
 import { check, config } from './config.ts';
+import { diagnose } from './diagnose.ts';
 import { metrics } from './metrics.ts';
-import { ProcfsReceiver } from './receiver.ts';
+import { ProcfsReceiver, rootOf } from './receiver.ts';
 
 export default defineReceiver({
   type: 'procfs',
@@ -12,5 +13,6 @@ export default defineReceiver({
   check,
   metrics,
   signals: ['metrics', 'entities'],
+  diagnose: (parsed, context) => diagnose(rootOf(parsed.root_path), context),
   create: (parsed, context) => new ProcfsReceiver(parsed, context),
 });

@@ -107,7 +107,7 @@ export class NetnsFiles {
   /** No process lives in it: this thread goes in for the time of the reading. */
   #readNamed<T>(info: NetnsInfo, read: () => T): T | undefined {
     try {
-      return this.#context.permitted('setns', () => inNetns(info.path, read));
+      return this.#context.permitted('namespaces', () => inNetns(info.path, read));
     } catch (error) {
       if (isGone(error)) return undefined;
       throw error;

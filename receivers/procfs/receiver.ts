@@ -52,7 +52,7 @@ export class ProcfsReceiver implements Receiver {
 }
 
 /** The machine itself, or where it is mounted in this container. */
-function rootOf(path: string): ProcRoot {
+export function rootOf(path: string): ProcRoot {
   if (path === '' || path === '/') return hostRoot;
   const base = path.replace(/\/+$/, '');
   return new ProcRoot({ proc: `${base}/proc`, sys: `${base}/sys`, run: `${base}/run` });

@@ -1,3 +1,4 @@
+import type { DenialKind } from '../../host/denials.ts';
 import type { ProcRoot } from '../../host/proc-root.ts';
 import type { Reject } from './lines.ts';
 import type { Enabled } from './series.ts';
@@ -8,7 +9,7 @@ export interface ScrapeContext {
   readonly enabled: Enabled;
   readonly reject: Reject;
   /** Runs a reading; undefined, and said once, where this process may not read it (EACCES, EPERM) or the kernel does not do it (EOPNOTSUPP). */
-  readonly permitted: <T>(what: string, read: () => T) => T | undefined;
+  readonly permitted: <T>(what: DenialKind | 'psi', read: () => T) => T | undefined;
   /** When the machine was started, Unix epoch ms; NaN when it does not say. */
   readonly bootTimeMs: number;
 }
