@@ -4,24 +4,19 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
+import { NamedNetns } from '../test/bed/named-netns.ts';
 
 /** A namespace with C programs in it, for the netlink benches; gone when disposed. */
-export class BenchNetns implements Disposable {
-  readonly name: string = `sklbench${process.pid}`;
-  readonly path: string = `/run/netns/${this.name}`;
+export class BenchNetns extends NamedNetns {
   readonly #work = mkdtempSync(join(tmpdir(), 'skl-bench-netlink-'));
   readonly #children: ChildProcessWithoutNullStreams[] = [];
-
-  constructor() {
-    execFileSync('ip', ['netns', 'add', this.name]);
-    execFileSync('ip', ['-n', this.name, 'link', 'set', 'lo', 'up']);
-  }
 
   /** Compiles bench/c/NAME.c and starts it inside. */
   start(name: string, ...args: string[]): Program {
     const out = join(this.#work, name);
     execFileSync('gcc', ['-O2', '-o', out, join(import.meta.dirname, 'c', `${name}.c`)]);
-    const child = spawn('ip', ['netns', 'exec', this.name, out, ...args], { stdio: 'pipe' });
+    const [first, ...rest] = this.enter(out, ...args);
+    const child = spawn(first, rest, { stdio: 'pipe' });
     child.stderr.pipe(process.stderr);
     this.#children.push(child);
     return new Program(child);
@@ -29,18 +24,18 @@ export class BenchNetns implements Disposable {
 
   /** CPU time that a program takes inside, its start included and its output thrown away, ns. */
   time(program: string, ...args: string[]): number {
-    const line = `TIMEFORMAT='%U %S'; time ip netns exec ${this.name} ${[program, ...args].join(' ')} > /dev/null 2>&1`;
+    const line = `TIMEFORMAT='%U %S'; time ${this.enter(program, ...args).join(' ')} > /dev/null 2>&1`;
     const told = execFileSync('bash', ['-c', `{ ${line}; } 2>&1`], { encoding: 'utf8' });
     const [user = 0, system = 0] = told.trim().split(' ').map(Number);
     return (user + system) * 1e9;
   }
 
-  [Symbol.dispose](): void {
+  override [Symbol.dispose](): void {
     for (const child of this.#children) {
       child.stdin.end();
       child.kill();
     }
-    execFileSync('ip', ['netns', 'del', this.name]);
+    super[Symbol.dispose]();
     rmSync(this.#work, { recursive: true });
   }
 }

@@ -1,13 +1,11 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { statSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { LogRecord, MetricsBatch } from '../../pipeline/batch.ts';
 import type { Attributes } from '../../pipeline/catalogue.ts';
 import { type Recording, record, testContext } from '../../pipeline/testing.ts';
 import receiver from '../../receivers/ebpf/index.ts';
 import { probes } from '../../receivers/ebpf/probes.ts';
-import { python } from '../bed/command.ts';
-import { keepStill } from '../bed/netns.ts';
+import { python, waitFor } from '../bed/command.ts';
+import { NamedNetns } from '../bed/named-netns.ts';
 
 /**
  * What tests of the lane `bpf` are made of: throw-away network namespaces, and the real receiver with one probe switched on.
@@ -16,26 +14,11 @@ import { keepStill } from '../bed/netns.ts';
 
 let serial = 0;
 
-/** How much slower than usual this machine is (an emulated one): deadlines are longer, nothing else changes. */
-const timeScale = Number(process.env['SKOOPLINE_TIME_SCALE'] ?? 1);
-
-/** A network namespace that is removed by `using`. Its name is unique to this process. */
-export class Netns implements Disposable {
-  readonly name = `skl${process.pid}n${serial++}`;
-  readonly inode: number;
-
-  constructor() {
-    execFileSync('ip', ['netns', 'add', this.name]);
-    this.inode = statSync(`/run/netns/${this.name}`).ino;
-    this.run(`${keepStill}; ip link set lo up`);
-  }
-
+/** A network namespace in which scripts are run. */
+export class Netns extends NamedNetns {
   /** Runs a shell script inside and returns its output. Throws when it fails. */
   run(script: string): string {
-    return execFileSync('ip', ['netns', 'exec', this.name, 'bash', '-euc', script], {
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    return this.exec('bash', '-euc', script);
   }
 
   /** As {@link run}; failure is fine (a refused connection). */
@@ -49,27 +32,19 @@ export class Netns implements Disposable {
 
   /** Runs Python inside. */
   python(program: string): string {
-    return execFileSync('ip', ['netns', 'exec', this.name, python, '-c', program], {
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    return this.exec(python, '-c', program);
   }
 
   /** Starts Python in the background; resolves once it printed a line. `stop` or `using` ends it. */
   async start(program: string): Promise<Disposable & { stop(): void; readonly line: string }> {
-    const child = spawn('ip', ['netns', 'exec', this.name, python, '-uc', program], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
+    const [first, ...rest] = this.enter(python, '-uc', program);
+    const child = spawn(first, rest, { stdio: ['ignore', 'pipe', 'inherit'] });
     const line = await new Promise<string>((resolve, reject) => {
       child.stdout.once('data', (d: Buffer) => resolve(d.toString().trim()));
       child.once('exit', (code) => reject(new Error(`python ended with ${code}`)));
     });
     const stop = () => void child.kill('SIGKILL');
     return { line, stop, [Symbol.dispose]: stop };
-  }
-
-  [Symbol.dispose](): void {
-    execFileSync('ip', ['netns', 'del', this.name]);
   }
 }
 
@@ -152,10 +127,6 @@ export class ProbeSession implements Disposable {
 }
 
 /** Waits for a condition, looking every 2 ms; throws after `ms`. */
-export async function until(condition: () => boolean, ms = 20_000 * timeScale): Promise<void> {
-  const end = performance.now() + ms;
-  while (!condition()) {
-    if (performance.now() > end) throw new Error(`Waited ${ms} ms in vain for: ${condition}`);
-    await sleep(2);
-  }
+export async function until(condition: () => boolean, ms = 20_000): Promise<void> {
+  await waitFor(`${condition}`, condition, { timeoutMs: ms, everyMs: 2 });
 }

@@ -8,15 +8,15 @@ import {
   fillConntrack,
   infoOf,
   join,
+  NamedNetns,
   parse,
   readingOf,
   realContext,
   sendUdp,
-  TestNetns,
   until,
 } from './support.ts';
 
-function listen(ns: TestNetns, events: object) {
+function listen(ns: NamedNetns, events: object) {
   const context = realContext();
   const records: LogRecord[] = [];
   const resyncs = new BehaviorSubject(0);
@@ -41,7 +41,7 @@ function listen(ns: TestNetns, events: object) {
 }
 
 test('50 000 events are all received, at full speed', async () => {
-  using ns = new TestNetns();
+  using ns = new NamedNetns();
   const l = listen(ns, { types: ['new'], receive_buffer: '64MiB' });
   for (let i = 0; i < 50_000; i += 5000) {
     fillConntrack(ns, 5000, { from: i });
@@ -55,7 +55,7 @@ test('50 000 events are all received, at full speed', async () => {
 });
 
 test('after an overflow: received and lost are sent, and the table is read again', async () => {
-  using ns = new TestNetns();
+  using ns = new NamedNetns();
   const l = listen(ns, { types: ['new'], receive_buffer: '256KiB' });
   // Without giving way: nothing is read meanwhile.
   fillConntrack(ns, 50_000);
@@ -83,7 +83,7 @@ test('after an overflow: received and lost are sent, and the table is read again
 });
 
 test('the rate limit drops what is above it, and counts it', async () => {
-  using ns = new TestNetns();
+  using ns = new NamedNetns();
   const l = listen(ns, { types: ['new'], rate_limit: 100, receive_buffer: '8MiB' });
   fillConntrack(ns, 1000);
   await until('all events', () => l.received() === 1000);
@@ -94,8 +94,8 @@ test('the rate limit drops what is above it, and counts it', async () => {
 });
 
 test('a real connection under DNAT: new, update, destroy with both tuples, state, NAT and counters', async () => {
-  using ns = new TestNetns();
-  using peer = new TestNetns();
+  using ns = new NamedNetns();
+  using peer = new NamedNetns();
   join(ns, 'eth0', peer, 'eth0', '10.79.1');
   ns.exec('sysctl', '-qw', 'net.netfilter.nf_conntrack_acct=1');
   ns.exec(
@@ -134,7 +134,7 @@ test('a real connection under DNAT: new, update, destroy with both tuples, state
 });
 
 test('under pressure reading stops, and the kernel keeps or counts', async () => {
-  using ns = new TestNetns();
+  using ns = new NamedNetns();
   const l = listen(ns, { types: ['new'], receive_buffer: '8MiB' });
   l.listener.pause(true);
   fillConntrack(ns, 97);
@@ -146,7 +146,7 @@ test('under pressure reading stops, and the kernel keeps or counts', async () =>
 });
 
 test('a namespace that is gone is no longer listened to', () => {
-  using ns = new TestNetns();
+  using ns = new NamedNetns();
   const l = listen(ns, { types: ['new'] });
   l.listener.sync([]);
   fillConntrack(ns, 3);

@@ -6,14 +6,14 @@ import {
   conntrackStatistics,
   fillConntrack,
   join,
+  NamedNetns,
   readingOf,
   sendUdp,
   snapshotOf,
-  TestNetns,
 } from './support.ts';
 
 /** Makes the namespace track connections, by a rule that asks for their state. */
-function track(ns: TestNetns): void {
+function track(ns: NamedNetns): void {
   ns.exec(
     'nft',
     'add table inet skl; add chain inet skl out { type filter hook output priority 0; }; add rule inet skl out ct state established accept',
@@ -33,8 +33,8 @@ const counters = [
 ] as const;
 
 test('connections by protocol and state are those that were made', async () => {
-  using a = new TestNetns();
-  using b = new TestNetns();
+  using a = new NamedNetns();
+  using b = new NamedNetns();
   fillConntrack(a, 17);
   fillConntrack(a, 13, { from: 100, status: 0b1110 });
   fillConntrack(a, 11, { from: 200, tcpState: 3, status: 0b1110 });
@@ -67,7 +67,7 @@ test('connections by protocol and state are those that were made', async () => {
 });
 
 test('a table that is too large is not dumped, and that is counted', async () => {
-  using a = new TestNetns();
+  using a = new NamedNetns();
   fillConntrack(a, 31);
   const { round, context } = bench({ scrapers: { conntrack: { max_entries: 30 } } });
   const batch = (await round(a)).get('netlink/conntrack');
@@ -83,9 +83,9 @@ test('a table that is too large is not dumped, and that is counted', async () =>
 test('a full table is that of one namespace: usage near 1, drops counted, as conntrack -S says', async (t) => {
   const limit = Number(readFileSync('/proc/sys/net/netfilter/nf_conntrack_max', 'utf8'));
   if (limit > 600_000) return t.skip(`nf_conntrack_max is ${limit} here: filling it takes too much memory`);
-  using a = new TestNetns();
-  using b = new TestNetns();
-  using peer = new TestNetns();
+  using a = new NamedNetns();
+  using b = new NamedNetns();
+  using peer = new NamedNetns();
   join(a, 'eth0', peer, 'eth0', '10.78.1');
   join(b, 'eth0', peer, 'eth1', '10.78.2');
   for (const [ns, prefix] of [
@@ -113,7 +113,7 @@ test('a full table is that of one namespace: usage near 1, drops counted, as con
     );
   }
   const batch = (await roundWithHost(a, b)).get('netlink/conntrack');
-  const of = (ns: TestNetns, name: string) => readingOf(batch, ns, name) ?? Number.NaN;
+  const of = (ns: NamedNetns, name: string) => readingOf(batch, ns, name) ?? Number.NaN;
   assert.ok(of(a, 'skoop.conntrack.utilization') > 0.99, `usage ${of(a, 'skoop.conntrack.utilization')}`);
   assert.ok(of(b, 'skoop.conntrack.utilization') < 0.01);
   assert.ok(of(a, 'skoop.conntrack.dropped') >= 22, `dropped ${of(a, 'skoop.conntrack.dropped')}`);
@@ -127,8 +127,8 @@ test('a full table is that of one namespace: usage near 1, drops counted, as con
 });
 
 test('tables take turns when all of them together are beyond the budget; entries are always new', async () => {
-  using a = new TestNetns();
-  using b = new TestNetns();
+  using a = new NamedNetns();
+  using b = new NamedNetns();
   for (const ns of [a, b]) fillConntrack(ns, 3);
   // No dump is that fast: each table is counted once in many rounds.
   const { round } = bench({ scrapers: { conntrack: { dump_budget: '1us' } } });

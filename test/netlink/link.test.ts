@@ -8,11 +8,11 @@ import { LinkScraper } from '../../receivers/netlink/link.ts';
 import { linkGroups } from '../../receivers/netlink/link-codec.ts';
 import { LinkTables } from '../../receivers/netlink/link-table.ts';
 import { Round } from '../../receivers/netlink/round.ts';
-import { bench, infoOf, join, readingOf, realContext, TestNetns, until } from './support.ts';
+import { bench, infoOf, join, NamedNetns, readingOf, realContext, until } from './support.ts';
 
 test('what changes on a pod’s interface between two rounds is told, flaps with their number', async () => {
-  using a = new TestNetns();
-  using b = new TestNetns();
+  using a = new NamedNetns();
+  using b = new NamedNetns();
   join(a, 'eth0', b, 'eth0', '10.81.1');
   const { round, records, context } = bench();
   const first = (await round(a)).get('netlink/link');
@@ -66,8 +66,8 @@ test('what changes on a pod’s interface between two rounds is told, flaps with
 });
 
 test('multicast tells a change when it happens, and the next round does not tell it again', async () => {
-  using a = new TestNetns();
-  using b = new TestNetns();
+  using a = new NamedNetns();
+  using b = new NamedNetns();
   join(a, 'eth0', b, 'eth0', '10.81.2');
   const records: LogRecord[] = [];
   const scraper = new LinkScraper(

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { addClassfulQdisc, bench, join, readingOf, sendUdp, slotsOfSeries, snapshotOf, TestNetns } from './support.ts';
+import { addClassfulQdisc, bench, join, NamedNetns, readingOf, sendUdp, slotsOfSeries, snapshotOf } from './support.ts';
 
 interface TcQdisc {
   readonly kind: string;
@@ -16,7 +16,7 @@ interface TcQdisc {
   readonly qlen: number;
 }
 
-const tc = (ns: TestNetns): TcQdisc[] => JSON.parse(ns.exec('tc', '-s', '-j', 'qdisc', 'show')) as TcQdisc[];
+const tc = (ns: NamedNetns): TcQdisc[] => JSON.parse(ns.exec('tc', '-s', '-j', 'qdisc', 'show')) as TcQdisc[];
 
 const fields = [
   ['skoop.qdisc.io', 'bytes'],
@@ -29,8 +29,8 @@ const fields = [
 ] as const;
 
 test('drops of a tbf are those of tc, on the right device and in the right namespace only', async () => {
-  using a = new TestNetns();
-  using b = new TestNetns();
+  using a = new NamedNetns();
+  using b = new NamedNetns();
   join(a, 'eth0', b, 'eth0', '10.77.1');
   join(a, 'eth1', b, 'eth1', '10.77.2');
   // 8 kbit/s, room for 3 packets: a burst of 23 loses most.
@@ -77,8 +77,8 @@ test('drops of a tbf are those of tc, on the right device and in the right names
 });
 
 test('a classful root is counted once, not with its children', async () => {
-  using a = new TestNetns();
-  using b = new TestNetns();
+  using a = new NamedNetns();
+  using b = new NamedNetns();
   join(a, 'eth0', b, 'eth0', '10.77.3');
   addClassfulQdisc(a);
   a.ip('neigh', 'replace', '10.77.3.2', 'lladdr', '02:00:00:00:00:01', 'dev', 'eth0');
@@ -103,8 +103,8 @@ test('a classful root is counted once, not with its children', async () => {
 });
 
 test('a replaced qdisc begins anew', async () => {
-  using a = new TestNetns();
-  using b = new TestNetns();
+  using a = new NamedNetns();
+  using b = new NamedNetns();
   join(a, 'eth0', b, 'eth0', '10.77.4');
   const add = () =>
     a.exec(

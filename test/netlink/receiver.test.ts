@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { ProcRoot } from '../../host/proc-root.ts';
 import type { Batch, MetricsBatch } from '../../pipeline/batch.ts';
 import { createReceiver } from '../../receivers/netlink/receiver.ts';
-import { fillConntrack, join, parse, realContext, slotsOfSeries, snapshotOf, TestNetns, until } from './support.ts';
+import { fillConntrack, join, NamedNetns, parse, realContext, slotsOfSeries, snapshotOf, until } from './support.ts';
 
 const openFiles = () => readdirSync('/proc/self/fd').length;
 
@@ -32,7 +32,7 @@ test('runs round after round, follows namespaces that come and go, and leaves no
   });
   const inodes: number[] = [];
   for (let i = 0; i < 3; i++) {
-    using ns = new TestNetns();
+    using ns = new NamedNetns();
     inodes.push(ns.inode);
     fillConntrack(ns, 29);
     await until('the namespace in a batch', () => snapshotOf(agent.last('netlink/conntrack'), ns.inode) !== undefined);
@@ -60,7 +60,7 @@ test('stop before the first round, and twice, is safe', async () => {
 });
 
 test('events reach the stream with the owner they belong to, and losses wake the table up', async () => {
-  using ns = new TestNetns();
+  using ns = new NamedNetns();
   using agent = start({
     collection_interval: '1h',
     scrapers: {
@@ -85,8 +85,8 @@ test('events reach the stream with the owner they belong to, and losses wake the
 });
 
 test('single metrics are switched off and on, unknown ones are refused', async () => {
-  using a = new TestNetns();
-  using b = new TestNetns();
+  using a = new NamedNetns();
+  using b = new NamedNetns();
   join(a, 'eth0', b, 'eth0', '10.83.1');
   using agent = start({
     collection_interval: '1h',

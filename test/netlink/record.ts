@@ -18,7 +18,7 @@ import { NetlinkSocket } from '../../host/netlink/socket.ts';
 import { CT_GET, CT_GET_STATS, CT_GET_STATS_CPU, conntrackRequest } from '../../receivers/netlink/conntrack-codec.ts';
 import { addressRequest, linkRequest } from '../../receivers/netlink/link-codec.ts';
 import { qdiscRequest } from '../../receivers/netlink/qdisc-codec.ts';
-import { addClassfulQdisc, fillConntrack, join, sendUdp, TestNetns } from './support.ts';
+import { addClassfulQdisc, fillConntrack, join, NamedNetns, sendUdp } from './support.ts';
 
 const kernel = Buffer.alloc(12);
 kernel.writeUInt16LE(16, 0);
@@ -72,8 +72,8 @@ function listen(netns: string, protocol: number, groups: readonly number[], happ
 const { route, netfilter, sockDiag } = NetlinkProtocol;
 const data = 'receivers/netlink/testdata';
 {
-  using a = new TestNetns();
-  using b = new TestNetns();
+  using a = new NamedNetns();
+  using b = new NamedNetns();
   join(a, 'eth0', b, 'eth0', '10.90.1');
   a.ip('addr', 'add', 'fd00:90::1/64', 'dev', 'eth0', 'nodad');
   a.ip('neigh', 'replace', '10.90.1.2', 'lladdr', '02:00:00:00:00:01', 'dev', 'eth0');
@@ -109,7 +109,7 @@ const data = 'receivers/netlink/testdata';
   );
 }
 {
-  using a = new TestNetns();
+  using a = new NamedNetns();
   a.ip('addr', 'add', 'fd00:90::1/128', 'dev', 'lo');
   // Loopback of the own namespace is enough for sockets of every family.
   const server = createServer().listen(0, '::');

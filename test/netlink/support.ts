@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { statSync } from 'node:fs';
 import { check, libc } from '../../host/ffi/libc.ts';
 import {
   NetlinkProtocol,
@@ -23,44 +21,12 @@ import { CT_NEW, conntrackGroups } from '../../receivers/netlink/conntrack-codec
 import { Round } from '../../receivers/netlink/round.ts';
 import { makeScrapers } from '../../receivers/netlink/scrapers.ts';
 import { waitFor } from '../bed/command.ts';
-import { keepStill } from '../bed/netns.ts';
+import { NamedNetns, runSync } from '../bed/named-netns.ts';
 
-/** Runs a program; its output. Throws with what it said on standard error. */
-export function run(program: string, ...args: string[]): string {
-  return execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 64 << 20 });
-}
-
-let made = 0;
-
-/** A network namespace of this test run; `using` removes it. */
-export class TestNetns implements Disposable {
-  readonly name: string = `skl${process.pid}n${made++}`;
-  readonly path: string = `/run/netns/${this.name}`;
-  readonly inode: number;
-
-  constructor() {
-    run('ip', 'netns', 'add', this.name);
-    this.inode = statSync(this.path).ino;
-    this.exec('sh', '-c', `${keepStill}; ip link set lo up`);
-  }
-
-  /** `ip -n NAME …`. */
-  ip(...args: string[]): string {
-    return run('ip', '-n', this.name, ...args);
-  }
-
-  /** Runs a program inside. */
-  exec(program: string, ...args: string[]): string {
-    return run('ip', 'netns', 'exec', this.name, program, ...args);
-  }
-
-  [Symbol.dispose](): void {
-    run('ip', 'netns', 'del', this.name);
-  }
-}
+export { NamedNetns, runSync as run };
 
 /** Joins two namespaces by a veth pair with addresses `10.PREFIX.1/24` and `.2`; the ends are called as given. */
-export function join(a: TestNetns, nameA: string, b: TestNetns, nameB: string, prefix: string): void {
+export function join(a: NamedNetns, nameA: string, b: NamedNetns, nameB: string, prefix: string): void {
   a.ip('link', 'add', nameA, 'type', 'veth', 'peer', 'name', nameB, 'netns', b.name);
   a.ip('addr', 'add', `${prefix}.1/24`, 'dev', nameA);
   b.ip('addr', 'add', `${prefix}.2/24`, 'dev', nameB);
@@ -69,7 +35,7 @@ export function join(a: TestNetns, nameA: string, b: TestNetns, nameB: string, p
 }
 
 /** A root with a child on `eth0`: htb with one class, in it a tbf; and an ingress. */
-export function addClassfulQdisc(ns: TestNetns): void {
+export function addClassfulQdisc(ns: NamedNetns): void {
   for (const what of [
     'qdisc add dev eth0 root handle 1: htb default 10',
     'class add dev eth0 parent 1: classid 1:10 htb rate 100mbit',
@@ -84,8 +50,8 @@ export interface Bench {
   readonly context: ReceiverContext & { readonly telemetry: RecordingTelemetry };
   readonly records: LogRecord[];
   /** One round over these namespaces (and the node's own when asked). */
-  round(...namespaces: readonly TestNetns[]): Promise<Map<string, MetricsBatch>>;
-  roundWithHost(...namespaces: readonly TestNetns[]): Promise<Map<string, MetricsBatch>>;
+  round(...namespaces: readonly NamedNetns[]): Promise<Map<string, MetricsBatch>>;
+  roundWithHost(...namespaces: readonly NamedNetns[]): Promise<Map<string, MetricsBatch>>;
 }
 
 export const parse = (input: unknown): NetlinkConfig => config.parse(input);
@@ -104,7 +70,7 @@ export function bench(input: unknown = {}): Bench {
   const scrapers = makeScrapers(parse(input), context, hostRoot, (r) => records.push(...r));
   const round = new Round(context, { name: 'test' }, (batch) => batches.set(batch.source, batch));
   const inventory = new NetnsInventory(hostRoot, systemClock);
-  const go = async (namespaces: readonly TestNetns[], host: boolean) => {
+  const go = async (namespaces: readonly NamedNetns[], host: boolean) => {
     batches.clear();
     const wanted = new Set(namespaces.map((n) => n.inode));
     const infos = inventory.scan().filter((n) => wanted.has(n.netns) || (host && n.host));
@@ -119,7 +85,7 @@ export function bench(input: unknown = {}): Bench {
   };
 }
 
-export function infoOf(ns: TestNetns): NetnsInfo {
+export function infoOf(ns: NamedNetns): NetnsInfo {
   const info = new NetnsInventory(hostRoot, systemClock).scan().find((n) => n.netns === ns.inode);
   assert.ok(info, `${ns.name} is in the inventory`);
   return info;
@@ -146,7 +112,7 @@ export function slotsOfSeries(
 
 export function readingOf(
   batch: MetricsBatch | undefined,
-  ns: TestNetns,
+  ns: NamedNetns,
   name: string,
   attributes: Attributes = {},
 ): number | undefined {
@@ -179,7 +145,7 @@ function inetAddress(ip: string, port: number): Buffer {
 }
 
 /** Sends UDP datagrams from a namespace; how many the kernel took. */
-export function sendUdp(ns: TestNetns, to: string, ports: readonly number[], size = 10): number {
+export function sendUdp(ns: NamedNetns, to: string, ports: readonly number[], size = 10): number {
   return inNetns(ns.path, () => {
     const fd = check('socket', libc.socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     const data = Buffer.alloc(size, 0x61);
@@ -242,7 +208,7 @@ export function conntrackNew(
 
 /** Makes `count` connections in a namespace's table, many requests to a datagram. */
 export function fillConntrack(
-  ns: TestNetns,
+  ns: NamedNetns,
   count: number,
   options: { from?: number; tcpState?: number; status?: number; update?: boolean } = {},
 ): void {
@@ -265,7 +231,7 @@ export function fillConntrack(
 }
 
 /** `conntrack -S`: the counters of all CPUs, summed. */
-export function conntrackStatistics(ns: TestNetns): Map<string, number> {
+export function conntrackStatistics(ns: NamedNetns): Map<string, number> {
   const sums = new Map<string, number>();
   for (const [, key = '', value] of ns.exec('conntrack', '-S').matchAll(/(\w+)=(\d+)/g)) {
     if (key !== 'cpu') sums.set(key, (sums.get(key) ?? 0) + Number(value));

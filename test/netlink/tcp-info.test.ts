@@ -5,12 +5,12 @@ import { test } from 'node:test';
 import { NetlinkProtocol } from '../../host/netlink/message.ts';
 import { dumpSockets, IPPROTO_TCP, stateMask, tcpStates } from '../../host/netlink/sock-diag.ts';
 import { NetlinkSocket } from '../../host/netlink/socket.ts';
-import { bench, countNear, join, slotsOfSeries, snapshotOf, TestNetns, until } from './support.ts';
+import { bench, countNear, join, NamedNetns, slotsOfSeries, snapshotOf, until } from './support.ts';
 
 const peer = new URL('./tcp-peer.ts', import.meta.url).pathname;
 
 /** Runs the TCP program in a namespace until disposed. */
-async function start(ns: TestNetns, ...args: readonly (string | number)[]): Promise<Disposable> {
+async function start(ns: NamedNetns, ...args: readonly (string | number)[]): Promise<Disposable> {
   const child: ChildProcess = spawn('ip', ['netns', 'exec', ns.name, process.execPath, peer, ...args.map(String)], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
@@ -27,8 +27,8 @@ async function start(ns: TestNetns, ...args: readonly (string | number)[]): Prom
 const established = { family: 0, protocol: IPPROTO_TCP, states: stateMask(1) };
 
 test('sock_diag says what ss says', async () => {
-  using a = new TestNetns();
-  using b = new TestNetns();
+  using a = new NamedNetns();
+  using b = new NamedNetns();
   join(a, 'eth0', b, 'eth0', '10.82.1');
   b.ip('addr', 'add', 'fd00:82::2/64', 'dev', 'eth0', 'nodad');
   a.ip('addr', 'add', 'fd00:82::1/64', 'dev', 'eth0', 'nodad');
@@ -71,9 +71,9 @@ test('sock_diag says what ss says', async () => {
 });
 
 test('the pod behind a slow queue has a slow RTT, its neighbour has not', async () => {
-  using slow = new TestNetns();
-  using fast = new TestNetns();
-  using node = new TestNetns();
+  using slow = new NamedNetns();
+  using fast = new NamedNetns();
+  using node = new NamedNetns();
   join(slow, 'eth0', node, 'eth0', '10.82.2');
   join(fast, 'eth0', node, 'eth1', '10.82.3');
   using _s1 = await start(node, 'serve', '10.82.2.2', 4711);
@@ -93,7 +93,7 @@ test('the pod behind a slow queue has a slow RTT, its neighbour has not', async 
   using _c2 = await start(fast, 'talk', '10.82.3.2', 4711, 11, 8);
   const batches = await round(slow, fast);
   const batch = batches.get('netlink/tcp_info');
-  const count = (ns: TestNetns, name: string) => slotsOfSeries(snapshotOf(batch, ns.inode), name)?.[0];
+  const count = (ns: NamedNetns, name: string) => slotsOfSeries(snapshotOf(batch, ns.inode), name)?.[0];
   assert.equal(count(slow, 'skoop.tcp.connection.rtt'), 17);
   assert.equal(count(fast, 'skoop.tcp.connection.rtt'), 11);
   assert.equal(count(slow, 'skoop.tcp.connection.congestion_window'), 17);
@@ -111,8 +111,8 @@ test('the pod behind a slow queue has a slow RTT, its neighbour has not', async 
 });
 
 test('a peer that does not read shows as time limited by its receive window', async () => {
-  using a = new TestNetns();
-  using b = new TestNetns();
+  using a = new NamedNetns();
+  using b = new NamedNetns();
   join(a, 'eth0', b, 'eth0', '10.82.4');
   using _server = await start(b, 'serve', '10.82.4.2', 4711, 'silent');
   const { round } = bench({ collection_interval: '60s' });
@@ -126,8 +126,8 @@ test('a peer that does not read shows as time limited by its receive window', as
 });
 
 test('connections that end or idle do not make histograms fall or grow', async () => {
-  using a = new TestNetns();
-  using b = new TestNetns();
+  using a = new NamedNetns();
+  using b = new NamedNetns();
   join(a, 'eth0', b, 'eth0', '10.82.5');
   using _server = await start(b, 'serve', '10.82.5.2', 4711);
   const { round } = bench({ collection_interval: '60s' });
