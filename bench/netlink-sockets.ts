@@ -4,11 +4,11 @@
  * Takes turns, in one run, between the receiver's dump and decode, the whole tcp_info scraper, the same dump in C
  * (bench/c/netlink-floor.c) and `ss -tin`.
  */
-import { statSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { NetlinkProtocol } from '../host/netlink/message.ts';
 import { DiagExtension, dumpSockets, IPPROTO_TCP, type SocketRecord, stateMask } from '../host/netlink/sock-diag.ts';
 import { NetlinkSocket } from '../host/netlink/socket.ts';
+import { fakeNetns } from '../host/netns/fake-proc.ts';
 import { hostRoot } from '../host/proc-root.ts';
 import type { NetnsVisit } from '../receivers/netlink/scraper.ts';
 import { TcpInfoScraper } from '../receivers/netlink/tcp-info.ts';
@@ -48,18 +48,9 @@ const query = { family: 0, protocol: IPPROTO_TCP, states: stateMask(1, 8, 4), ex
 const all = () => true;
 const peers = new WorstPeers({ limit: 3, min_rtt: 100, min_retransmit_ratio: 0.01, min_segments: 20 }, all);
 const scraper = new TcpInfoScraper(1_000_000, 15_000, all, peers, hostRoot);
-const inode = statSync(netns.path).ino;
+const info = fakeNetns(netns.inode, { path: netns.path });
 const visit = (): NetnsVisit => ({
-  info: {
-    netns: inode,
-    life: 1,
-    host: false,
-    path: netns.path,
-    pids: [],
-    podUids: [],
-    containerIds: [],
-    firstSeenMs: 0,
-  },
+  info,
   startTimeMs: 0,
   timeMs: Date.now(),
   diag: socket,
@@ -72,7 +63,7 @@ const scrape = async () => {
   scraper.begin();
   peers.begin();
   await scraper.visit(visit());
-  scraper.finish(new Set([inode]));
+  scraper.finish(new Set([info.life]));
 };
 
 const c: number[] = [];

@@ -1,4 +1,4 @@
-import { addressOfKey } from '../../host/netlink/sock-diag.ts';
+import { type AddressKey, addressOfKey } from '../../host/netlink/sock-diag.ts';
 import { makeSchema, type Snapshot } from '../../pipeline/batch.ts';
 import type { Attributes, MetricDefinition } from '../../pipeline/catalogue.ts';
 import { tcpInfoMetrics as m } from './metrics-tcp-info.ts';
@@ -28,7 +28,7 @@ export class WorstPeers implements Scraper {
   readonly #options: WorstPeersOptions;
   readonly #byRtt: boolean;
   readonly #byRetransmits: boolean;
-  readonly #peers = new Map<string, Peer>();
+  readonly #peers = new Map<AddressKey, Peer>();
   #ignored = 0;
   #snapshots: Snapshot[] = [];
 
@@ -57,7 +57,7 @@ export class WorstPeers implements Scraper {
   }
 
   /** One active connection. `retransmitted` and `segments` of this round. */
-  add(key: string, rttUs: number, retransmitted: number, segments: number): void {
+  add(key: AddressKey, rttUs: number, retransmitted: number, segments: number): void {
     let peer = this.#peers.get(key);
     if (peer === undefined) {
       if (this.#peers.size >= maxPeers) {
