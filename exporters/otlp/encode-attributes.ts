@@ -1,6 +1,6 @@
 import type { Resource, Scope } from '../../pipeline/batch.ts';
 import type { Attributes, AttributeValue } from '../../pipeline/catalogue.ts';
-import { ProtobufWriter } from '../../pipeline/protobuf.ts';
+import { ProtobufWriter, varintLength } from '../../pipeline/protobuf.ts';
 
 /**
  * opentelemetry/proto/common/v1/common.proto: AnyValue, KeyValue, InstrumentationScope; resource/v1: Resource. Field numbers are
@@ -15,14 +15,78 @@ export function writeAttributes(w: ProtobufWriter, field: number, attributes: At
   const tag = message(field);
   for (const key in attributes) {
     const value = attributes[key]!;
+    const head = keyBytes(key);
+    if (typeof value === 'string' && writeShortText(w, tag, head, value)) continue;
+    if (typeof value === 'number' && writeShortCount(w, tag, head, value)) continue;
     w.byte(tag);
     const mark = w.begin(1);
-    w.byte(message(1));
-    w.string(key);
-    w.byte(message(2));
+    w.raw(head);
     writeAnyValue(w, value);
     w.end(mark);
   }
+}
+
+/** Keys are few and come again with each record. */
+const maxKeys = 4096;
+const keys = new Map<string, Uint8Array>();
+
+/** What a KeyValue with this key begins with: the key, and the tag of the value. */
+function keyBytes(key: string): Uint8Array {
+  let bytes = keys.get(key);
+  if (!bytes) {
+    // Not in `scratch`: the attribute may be a resource's, which is being written there.
+    const w = new ProtobufWriter(key.length * 3 + 8);
+    w.byte(message(1));
+    w.string(key);
+    w.byte(message(2));
+    bytes = Uint8Array.from(w.bytes());
+    if (keys.size >= maxKeys) keys.clear();
+    keys.set(key, bytes);
+  }
+  return bytes;
+}
+
+/**
+ * Writes a KeyValue whose every length is one byte, and so known beforehand: nearly all are such. False, with nothing written, when
+ * this one is not, or its text is not ASCII.
+ */
+function writeShortText(w: ProtobufWriter, tag: number, head: Uint8Array, text: string): boolean {
+  const n = text.length;
+  const length = head.length + 3 + n;
+  if (length > 127) return false;
+  w.reserve(length + 2);
+  const { buffer } = w;
+  let at = w.position;
+  buffer[at++] = tag;
+  buffer[at++] = length;
+  for (let i = 0; i < head.length; i++) buffer[at++] = head[i]!;
+  buffer[at++] = n + 2;
+  buffer[at++] = message(1);
+  buffer[at++] = n;
+  for (let i = 0; i < n; i++) {
+    const c = text.charCodeAt(i);
+    if (c > 127) return false;
+    buffer[at++] = c;
+  }
+  w.position = at;
+  return true;
+}
+
+/** As {@link writeShortText}, for a count below 2^28: four bytes at most. */
+function writeShortCount(w: ProtobufWriter, tag: number, head: Uint8Array, value: number): boolean {
+  if (!Number.isInteger(value) || value < 0 || value >= 2 ** 28 || head.length > 100) return false;
+  const n = varintLength(value);
+  w.reserve(head.length + 8);
+  const { buffer } = w;
+  let at = w.position;
+  buffer[at++] = tag;
+  buffer[at++] = head.length + 2 + n;
+  for (let i = 0; i < head.length; i++) buffer[at++] = head[i]!;
+  buffer[at++] = n + 1;
+  buffer[at++] = 3 << 3;
+  w.position = at;
+  w.varint(value);
+  return true;
 }
 
 /** An AnyValue with its length, without its tag. Whole numbers are int_value, others double_value, as in the OpenTelemetry SDK. */
