@@ -7,6 +7,9 @@ import { resourceBytes, scopeBytes, writeAttributes } from './encode-attributes.
 /** Short names of severity numbers (OpenTelemetry logs data model, "Displaying Severity"). */
 export const severityText = { 5: 'DEBUG', 9: 'INFO', 13: 'WARN', 17: 'ERROR' } as const;
 
+/** After so many bytes, about a millisecond of work, the encoders give the caller the chance to let the event loop turn. */
+export const sliceBytes = 256 * 1024;
+
 /** Room kept for the lengths around a record. */
 const envelope = 32;
 
@@ -32,20 +35,29 @@ export function logsByResource(batch: LogsBatch): LogsBatch {
 }
 
 /**
- * Encodes requests of at most `maxBytes`, one for each `next`, so that the caller can let the event loop turn between them. A single
- * record above the limit makes a request of its own. The bytes are valid until the next one is asked for.
+ * Encodes requests of at most `maxBytes`; undefined = a slice is done and the request is not. A single record above the limit makes a request of
+ * its own. The bytes are valid until the next one is asked for.
  *
  * @param batch grouped by {@link logsByResource}.
  */
-export function* encodeLogs(batch: LogsBatch, maxBytes: number, w: ProtobufWriter): Generator<EncodedRequest, void> {
+export function* encodeLogs(
+  batch: LogsBatch,
+  maxBytes: number,
+  w: ProtobufWriter,
+): Generator<EncodedRequest | undefined, void> {
   const { records, scope } = batch;
   const scopeHead = scopeBytes(scope);
   let at = 0;
   while (at < records.length) {
     w.reset();
     const first = at;
+    let sliceEnd = sliceBytes;
     while (at < records.length) {
-      const next = writeResourceLogs(w, records, at, scopeHead, maxBytes);
+      if (w.position >= sliceEnd) {
+        yield undefined;
+        sliceEnd = w.position + sliceBytes;
+      }
+      const next = writeResourceLogs(w, records, at, scopeHead, { maxBytes, sliceEnd });
       if (next === at) break;
       at = next;
     }
@@ -53,13 +65,13 @@ export function* encodeLogs(batch: LogsBatch, maxBytes: number, w: ProtobufWrite
   }
 }
 
-/** Writes records of one resource from `from` on; returns where it stopped, `from` when nothing fitted. */
+/** Writes records of one resource from `from` on, until one begins beyond `sliceEnd`; returns where it stopped, `from` when nothing fitted. */
 function writeResourceLogs(
   w: ProtobufWriter,
   records: readonly LogRecord[],
   from: number,
   scopeHead: Uint8Array,
-  maxBytes: number,
+  { maxBytes, sliceEnd }: { readonly maxBytes: number; readonly sliceEnd: number },
 ): number {
   const { resource } = records[from]!;
   const start = w.position;
@@ -72,6 +84,7 @@ function writeResourceLogs(
   let at = from;
   for (; at < records.length && records[at]!.resource === resource; at++) {
     const before = w.position;
+    if (before >= sliceEnd) break;
     writeLogRecord(w, records[at]!);
     const first = start === 0 && at === from;
     if (w.position + envelope > maxBytes && !first) {

@@ -2,7 +2,7 @@ import type { MetricsBatch, Schema, SeriesDescriptor, Snapshot } from '../../pip
 import type { HistogramLayout, MetricDefinition } from '../../pipeline/catalogue.ts';
 import { type ProtobufWriter, varintLength } from '../../pipeline/protobuf.ts';
 import { encoded, resourceBytes, scopeBytes, writeAttributes } from './encode-attributes.ts';
-import type { EncodedRequest } from './encode-logs.ts';
+import { type EncodedRequest, sliceBytes } from './encode-logs.ts';
 
 /**
  * opentelemetry/proto/collector/metrics/v1: ExportMetricsServiceRequest, of metrics/v1: ResourceMetrics, ScopeMetrics, Metric,
@@ -93,22 +93,27 @@ function writeTail(w: ProtobufWriter, { instrument }: MetricDefinition): void {
 }
 
 /**
- * Encodes requests of at most `maxBytes`, one for each `next`. A snapshot is never divided: see `dividedSnapshots` for those above
- * the limit. The bytes are valid until the next one is asked for.
+ * Encodes requests of at most `maxBytes`; undefined = a slice is done and the request is not. A snapshot is never divided: see
+ * `dividedSnapshots` for those above the limit. The bytes are valid until the next one is asked for.
  */
 export function* encodeMetrics(
   batch: MetricsBatch,
   maxBytes: number,
   w: ProtobufWriter,
-): Generator<EncodedRequest, void> {
+): Generator<EncodedRequest | undefined, void> {
   const { snapshots, scope } = batch;
   const scopeHead = scopeBytes(scope);
   let at = 0;
   while (at < snapshots.length) {
     w.reset();
     let items = 0;
+    let sliceEnd = sliceBytes;
     for (const from = at; at < snapshots.length; at++) {
       const before = w.position;
+      if (before >= sliceEnd) {
+        yield undefined;
+        sliceEnd = before + sliceBytes;
+      }
       const points = writeSnapshot(w, snapshots[at]!, scopeHead);
       if (w.position > maxBytes && at > from && before > 0) {
         w.position = before;

@@ -14,7 +14,7 @@ import type { Attributes, AttributeValue } from '../../pipeline/catalogue.ts';
 import { defineMetrics } from '../../pipeline/catalogue.ts';
 import { toReadableLogRecords, toResourceMetrics } from '../../pipeline/otel.ts';
 import { ProtobufWriter } from '../../pipeline/protobuf.ts';
-import { encodeLogs, logsByResource, severityText } from './encode-logs.ts';
+import { encodeLogs, logsByResource, severityText, sliceBytes } from './encode-logs.ts';
 import { encodeMetrics, msToNs } from './encode-metrics.ts';
 import { encodeJson } from './json.ts';
 import { dividedSnapshots } from './split.ts';
@@ -26,6 +26,7 @@ const unlimited = 2 ** 30;
 function encodeAllLogs(batch: LogsBatch, maxBytes = unlimited) {
   const out = [];
   for (const r of encodeLogs(logsByResource(batch), maxBytes, new ProtobufWriter(64))) {
+    if (!r) continue;
     out.push({ ...r, bytes: Uint8Array.from(r.bytes) });
   }
   return out;
@@ -35,6 +36,7 @@ function encodeAllMetrics(batch: MetricsBatch, maxBytes = unlimited) {
   const out = [];
   const w = new ProtobufWriter(64);
   for (const r of encodeMetrics(dividedSnapshots(batch, maxBytes, w), maxBytes, w)) {
+    if (!r) continue;
     out.push({ ...r, bytes: Uint8Array.from(r.bytes) });
   }
   return out;
@@ -130,6 +132,27 @@ test('logs are split below the limit, in order, none lost, none twice', () => {
     }),
     { numRuns: 200 },
   );
+});
+
+test('a large request is written in slices, between which the event loop may turn', () => {
+  const records = Array.from({ length: 4001 }, (_, i): LogRecord => {
+    const time = BigInt(i);
+    const fixed = { severityNumber: 9, eventName: 'skoop.test', attributes: {}, owner: undefined } as const;
+    const body = String(i).padStart(300, '0');
+    return { ...fixed, timeUnixNs: time, observedTimeUnixNs: time, body, resource: pods[i < 2000 ? 0 : 1]! };
+  });
+  const w = new ProtobufWriter();
+  const written = [0];
+  let bytes: Uint8Array | undefined;
+  for (const r of encodeLogs({ kind: 'logs', source: 'test', scope, records }, unlimited, w)) {
+    written.push(w.position);
+    bytes = r?.bytes;
+  }
+  const slices = written.slice(1).map((n, i) => n - written[i]!);
+  assert.equal(slices.length, Math.ceil(bytes!.length / sliceBytes));
+  for (const n of slices) assert.ok(n < sliceBytes + 1000, `${n}`);
+  const arrived = recordsOf(decodeOtlp('ExportLogsServiceRequest', bytes!));
+  assert.deepEqual(arrived, records.map(expectedRecord));
 });
 
 function expectedPoint(s: Snapshot, offset: number, attributes: Attributes) {

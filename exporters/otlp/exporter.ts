@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import type { Batch, LogsBatch, MetricsBatch } from '../../pipeline/batch.ts';
 import { type ComponentContext, type Exporter, type PushResult, RetryableError } from '../../pipeline/component.ts';
 import { RefusedError } from '../../pipeline/http-push/index.ts';
@@ -56,6 +57,10 @@ export class OtlpExporter implements Exporter {
     let delivered = false;
     let refusal: RefusedError | undefined;
     for await (const request of this.#encode(batch, writer)) {
+      if (!request) {
+        await turn();
+        continue;
+      }
       if (request.unencodable) losses.add(request.unencodable, 'not_finite');
       try {
         if (request.items > 0) await this.#send(batch.kind, request, losses, signal);
@@ -88,7 +93,7 @@ export class OtlpExporter implements Exporter {
   #encode(
     batch: LogsBatch | MetricsBatch,
     writer: ProtobufWriter,
-  ): Iterable<EncodedRequest> | AsyncIterable<EncodedRequest> {
+  ): Iterable<EncodedRequest | undefined> | AsyncIterable<EncodedRequest> {
     const { protocol, max_request_bytes } = this.#config;
     if (protocol === 'http/json') return encodeJson(batch, max_request_bytes);
     return batch.kind === 'logs'
