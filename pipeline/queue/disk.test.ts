@@ -1,5 +1,16 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -217,6 +228,37 @@ test('a damaged batch is dropped and counted, the others are sent', async () => 
   );
   assert.equal(second.sums.get('dropped{reason=corrupt,signal=logs}'), 10);
   balanced(second.queue);
+});
+
+test('a file that turns out to be corrupt while it is read costs what is in it, each batch once', async () => {
+  const folder = newFolder();
+  const first = setup(folder);
+  await first.queue.start();
+  for (let i = 0; i < 101; i++) first.queue.offer(numberedLogs(i * 1000, 1000));
+  await first.queue.stop(AbortSignal.abort());
+  const db = new DatabaseSync(queuePath(folder, 'otlp'));
+  db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+  db.close();
+  const second = setup(folder);
+  await second.queue.start();
+  assert.equal(second.pushes.length, 4);
+  const file = openSync(queuePath(folder, 'otlp'), 'r+');
+  writeSync(file, Buffer.alloc(statSync(queuePath(folder, 'otlp')).size - 4096, 0xaa), 0, undefined, 4096);
+  closeSync(file);
+  // What is offered from now on has another place to be.
+  second.queue.offer(numberedLogs(200_000, 7));
+  for (let i = 0; i < second.pushes.length; i++) {
+    second.pushes[i]!.ok();
+    await settle();
+  }
+  balanced(second.queue);
+  const { queued, sent, dropped } = second.queue.accounts();
+  assert.equal(queued, 0);
+  assert.equal(second.queue.stats().bytes, 0);
+  assert.ok(dropped.corrupt! >= 50_000, `${dropped.corrupt}`);
+  assert.equal(sent + dropped.corrupt!, 101_007);
+  assert.ok(second.pushes.some((p) => numbersOf(p.batch)[0] === 200_000));
+  assert.equal(second.sums.get('rejected{reason=corrupt_queue_file}'), 1);
 });
 
 test('refused batches are kept apart for a look, within bounds', async () => {

@@ -156,9 +156,12 @@ export class Queue implements DeliveryQueue {
   async #send(entry: Entry): Promise<void> {
     const batch = this.#options.store.read(entry);
     if (!batch) {
-      this.#forget(entry);
-      this.#options.store.remove(entry);
-      this.#books.refused(entry.kind, 'corrupt', entry.items);
+      // Unless the store has lost it, with the whole file, and said so while it was reading.
+      if (this.#line.inFlight.has(entry)) {
+        this.#forget(entry);
+        this.#options.store.remove(entry);
+        this.#books.refused(entry.kind, 'corrupt', entry.items);
+      }
       return this.#settle();
     }
     try {
