@@ -16,16 +16,24 @@ export function isRetryableStatus(status: number): boolean {
 /** Partial success of a 2xx answer; undefined when all was taken. An unreadable body counts as success: the status said so. */
 export function partialSuccess(answer: HttpAnswer): PartialSuccess | undefined {
   const json = (answer.headers['content-type'] ?? '').startsWith('application/json');
+  if (!json) return partialFromProtobuf(answer.body);
   try {
-    return json ? partialFromJson(answer.body) : partialFromProtobuf(answer.body);
+    return partialFromJson(answer.body);
   } catch {
     return undefined;
   }
 }
 
-/** The answer's body decoded. @throws RangeError when it is cut short. */
+/** The same of the answer's body, for gRPC. */
 export function partialFromProtobuf(body: Uint8Array): PartialSuccess | undefined {
-  const response = new ProtobufReader(body);
+  try {
+    return decoded(new ProtobufReader(body));
+  } catch {
+    return undefined;
+  }
+}
+
+function decoded(response: ProtobufReader): PartialSuccess | undefined {
   while (response.next()) {
     if (response.field === 1 && response.wireType === 2) return readPartial(response.message());
     response.skip();
