@@ -25,6 +25,7 @@ export const components: ComponentRegistry = {
     file: () => import('./exporters/file/index.ts'),
     loki: () => import('./exporters/loki/index.ts'),
     otlp: () => import('./exporters/otlp/index.ts'),
+    page: () => import('./exporters/page/index.ts'),
     prometheus: () => import('./exporters/prometheus/index.ts'),
     terminal: () => import('./exporters/terminal/index.ts'),
   },

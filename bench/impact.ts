@@ -27,7 +27,9 @@ const config = join(folder, 'pipeline.yaml');
 const health = 23133;
 writeFileSync(
   config,
-  readFileSync(join(root, 'pipeline.yaml'), 'utf8').replace('0.0.0.0:9464', '127.0.0.1:29464') +
+  readFileSync(join(root, 'pipeline.yaml'), 'utf8')
+    .replace('0.0.0.0:9464', '127.0.0.1:29464')
+    .replace('page: {}', "page: { endpoint: 'localhost:29466' }") +
     `  telemetry: { metrics: { address: 'localhost:28888' } }\n  health: { address: 'localhost:${health}' }\n`,
 );
 

@@ -41,11 +41,12 @@ export async function startPods(count: number): Promise<Bed> {
   }
 }
 
-/** Three ports that nobody else in the node has. */
+/** Ports that nobody else in the node has. */
 export interface Ports {
   readonly scrape: number;
   readonly telemetry: number;
   readonly health: number;
+  readonly page: number;
 }
 
 /** `pipeline.yaml` or what was made of it: its ports are changed and nothing else. */
@@ -98,7 +99,8 @@ export class BenchAgent {
     options: { readonly name: string; readonly from?: 'dist' | 'source'; readonly flags?: readonly string[] },
   ): Promise<BenchAgent> {
     const { name, from = 'dist', flags = [] } = options;
-    const ports = { scrape: 20_000 + serial++, telemetry: 20_000 + serial++, health: 20_000 + serial++ };
+    const port = () => 20_000 + serial++;
+    const ports = { scrape: port(), telemetry: port(), health: port(), page: port() };
     const directory = `/run/skl/${name}-${ports.scrape}`;
     mkdirSync(bed.node.path(directory), { recursive: true });
     writeFileSync(bed.node.path(`${directory}/pipeline.yaml`), stringify(withPorts(config, ports)));
@@ -191,6 +193,8 @@ function agentPid(parent: number): Promise<number> {
 function withPorts(config: Config, ports: Ports): Config {
   const copy = structuredClone(config);
   if (copy['exporters'].prometheus) copy['exporters'].prometheus.endpoint = `0.0.0.0:${ports.scrape}`;
+  if (copy['exporters'].page)
+    copy['exporters'].page = { ...copy['exporters'].page, endpoint: `localhost:${ports.page}` };
   copy['service'].telemetry = { metrics: { address: `localhost:${ports.telemetry}` } };
   copy['service'].health = { address: `localhost:${ports.health}` };
   return copy;

@@ -1,9 +1,10 @@
 import { type Built, cannotStart, type EngineParts, type GraphParts } from './build.ts';
 import type { NodeIdentity } from './component.ts';
 import type { AgentConfig } from './config.ts';
+import { describeGraph } from './describe.ts';
 import { AgentError, errnoOf, messageOf } from './errors.ts';
 import { type Graph, link, type Plan, plan } from './graph.ts';
-import { describeGraph, nothingRuns, type ServiceDescription } from './service-view.ts';
+import { nothingRuns, type ServiceDescription } from './service-view.ts';
 import type { Sink } from './sink.ts';
 import type { Stage } from './stage.ts';
 import type { ComponentReport } from './states.ts';

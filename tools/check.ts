@@ -11,6 +11,11 @@ interface Check {
 const node = process.execPath;
 const checks: readonly Check[] = [
   { name: 'types', command: ['tsc', '-p', '.'], hint: 'tsc -p . shows the same' },
+  {
+    name: 'page types',
+    command: ['tsc', '-p', 'exporters/page/app'],
+    hint: 'tsc -p exporters/page/app shows the same',
+  },
   { name: 'lint', command: ['biome', 'check', '--error-on-warnings', '.'], hint: 'make fix repairs most of it' },
   { name: 'walls', command: [node, 'tools/check-walls.ts'], hint: 'ARCHITECTURE.md says who may import whom' },
   {

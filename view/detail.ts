@@ -1,6 +1,5 @@
-import { increase } from './collection.ts';
-import { planOf } from './plan.ts';
-import { attributes, flowBytes, gauges } from './quantities.ts';
+import { subjectFlows } from './flows.ts';
+import { attributes, gauges } from './quantities.ts';
 import { type Found, lookUp, type ViewState } from './state.ts';
 import type { Subject } from './subject.ts';
 import { breakdown, conntrackOf, podSummary, summarize } from './summary.ts';
@@ -69,30 +68,14 @@ function peers(subject: Subject, state: ViewState): Peer[] {
   for (const f of lookUp(subject, gauges.peerRetransmitRatio, state)) {
     peer(f.attributes[attributes.peerAddress]).retransmitRatio = f.value;
   }
-  for (const [address, rate] of flowRates(subject, state)) peer(address).bytesPerSecond = rate;
+  for (const { address, sentBytesPerSecond, receivedBytesPerSecond } of subjectFlows(subject, state)) {
+    const known = peer(address);
+    known.bytesPerSecond = (known.bytesPerSecond ?? 0) + sentBytesPerSecond + receivedBytesPerSecond;
+  }
   const worst = (p: Peer) => Math.max(p.retransmitRatio ?? 0, (p.rttSeconds ?? 0) / 10);
+  // Somebody the pod once spoke to and does not now is no peer.
   return [...found.values()]
+    .filter((p) => p.rttSeconds !== undefined || p.retransmitRatio !== undefined || (p.bytesPerSecond ?? 0) > 0)
     .sort((a, b) => worst(b) - worst(a) || (b.bytesPerSecond ?? 0) - (a.bytesPerSecond ?? 0))
     .slice(0, maxPeers);
-}
-
-/** Bytes per second by remote address between the last two collections of the flow probe. */
-function flowRates(subject: Subject, state: ViewState): Map<string, number> {
-  const out = new Map<string, number>();
-  const before = new Map<string, number>();
-  const seriesOf = (a: Found['attributes']) => JSON.stringify(a);
-  for (const source of state.sources.values()) {
-    for (const snapshot of source.previousSubjects.get(subject) ?? []) {
-      for (const { offset, attributes: a } of planOf(snapshot.schema).lookups.get(flowBytes) ?? [])
-        before.set(seriesOf(a), snapshot.values[offset]!);
-    }
-  }
-  for (const { value, attributes: a, source, snapshot } of lookUp(subject, flowBytes, state)) {
-    const seconds = (snapshot.timeMs - source.previousMs) / 1000;
-    if (a[attributes.overflow] === true || !(seconds > 0)) continue;
-    const remote = a[attributes.direction] === 'transmit' ? attributes.destinationAddress : attributes.sourceAddress;
-    const address = String(a[remote] ?? '');
-    out.set(address, (out.get(address) ?? 0) + increase(value, before.get(seriesOf(a))) / seconds);
-  }
-  return out;
 }

@@ -257,6 +257,22 @@ describe('the view of the node', () => {
       { address: '10.0.0.7', rttSeconds: 0.25, retransmitRatio: undefined, bytesPerSecond: undefined },
       { address: '10.0.0.9', rttSeconds: undefined, retransmitRatio: undefined, bytesPerSecond: 300 },
     ]);
+    assert.deepEqual(view.flows(), {
+      observed: true,
+      flows: [
+        {
+          key: 'pod/uid-web',
+          pod: 'web',
+          namespace: 'shop',
+          peer: '10.0.0.9',
+          peerName: undefined,
+          peerKey: undefined,
+          transport: '',
+          sentBytesPerSecond: 200,
+          receivedBytesPerSecond: 100,
+        },
+      ],
+    });
     assert.deepEqual(view.node().conntrack, { entries: 13, limit: 26 });
     assert.deepEqual(page.conntrack, undefined);
   });
@@ -288,6 +304,12 @@ describe('the view of the node', () => {
     );
     assert.deepEqual([pod('web')!.recent.events, pod('cart')!.recent.slow], [6, 1]);
     assert.deepEqual([view.node().recent.events, view.node().recent.slow], [8, 2]);
+    for (let i = 0; i < 23; i++) give(logsBatch([dropped(i)]));
+    assert.deepEqual(
+      [pod('cart')!.events.length, view.events({ pod: 'cart' }).length],
+      [1, 0],
+      "a noisy neighbour does not push a pod's few out of sight",
+    );
   });
 
   it('keeps a history on a grid that is spread over slow collections', () => {

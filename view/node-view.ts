@@ -11,6 +11,7 @@ import { increase, SourceState } from './collection.ts';
 import { podDetail } from './detail.ts';
 import { BucketHistory } from './distribution.ts';
 import { EventLog } from './event-log.ts';
+import { flowsOf } from './flows.ts';
 import { spread } from './history.ts';
 import { planOf } from './plan.ts';
 import {
@@ -28,6 +29,7 @@ import { dropReasons, latencyHistory, nodeSummary, podSummary, subjectHistory, s
 import type {
   DropReason,
   EventFilter,
+  Flows,
   LatencyHistory,
   LatencySummary,
   NodeSummary,
@@ -111,7 +113,11 @@ export class NodeView {
   /** Everything about one; `node` is the node itself. */
   pod(key: string, eventLimit = 20): PodDetail | undefined {
     const subject = this.#state.subjects.get(key);
-    return subject && podDetail(subject, this.#state, this.#log.list({ key }, eventLimit));
+    if (!subject) return undefined;
+    const own = subject.events.slice(-eventLimit).reverse();
+    // Those from before it was known are in the log alone.
+    const logged = own.length < eventLimit ? this.#log.list({ key }, eventLimit) : [];
+    return podDetail(subject, this.#state, logged.length > own.length ? logged : own);
   }
 
   node(): NodeSummary {
@@ -121,6 +127,11 @@ export class NodeView {
   /** What was dropped on this node and why: most in the window first. */
   drops(): DropReason[] {
     return dropReasons(this.#state);
+  }
+
+  /** Who talks to whom, from the flow probe. */
+  flows(): Flows {
+    return flowsOf(this.#state);
   }
 
   /** Distributions over the window, of one or (no key) of all together. */
@@ -217,6 +228,7 @@ export class NodeView {
       // Those of a pod that is gone, or of no pod that is kept, are the node's sum alone.
       const subject = this.#state.subjects.get(event.key) ?? this.#subject(nodeKey, 'node');
       if (!subject) continue;
+      if (subject.key === event.key) subject.addEvent(event);
       const step = Math.floor(Number(record.timeUnixNs / 1_000_000n) / stepMs);
       subject.history.add(step, quantityIndex.events, 1);
       const column = eventColumns.get(record.eventName);

@@ -3,10 +3,13 @@ import { lineOwner } from '../pipeline/event-line.ts';
 import type { BucketHistory } from './distribution.ts';
 import { History, Occurrences } from './history.ts';
 import { quantityNames } from './quantities.ts';
-import type { SubjectKind } from './types.ts';
+import type { SubjectKind, ViewEvent } from './types.ts';
 
 /** Break-downs kept for each subject: labels × steps. */
 const maxOccurrences = 512;
+
+/** Events kept for each subject beside the log of all: a noisy neighbour must not push a pod's few out of sight. */
+const maxSubjectEvents = 25;
 
 /** What is kept of one pod, container, namespace or the node. */
 export class Subject {
@@ -22,10 +25,17 @@ export class Subject {
   /** By index of the latency; those with observations. */
   readonly latencies = new Map<number, BucketHistory>();
 
+  /** The last of its own, oldest first. */
+  events: readonly ViewEvent[] = [];
+
   constructor(key: string, kind: SubjectKind, points: number) {
     this.key = key;
     this.kind = kind;
     this.history = new History(points, quantityNames.length);
+  }
+
+  addEvent(event: ViewEvent): void {
+    this.events = [...this.events.slice(1 - maxSubjectEvents), event];
   }
 
   get name(): string {

@@ -92,6 +92,29 @@ export interface DropReason extends Breakdown {
   readonly subjects: readonly { readonly key: string; readonly name: string; readonly recent: number }[];
 }
 
+/** Who talks to whom. */
+export interface Flows {
+  /** False: no source of the batches counts flows. */
+  readonly observed: boolean;
+  /** Most bytes first. */
+  readonly flows: readonly Flow[];
+}
+
+/** What goes between a pod and one other end. Rates are those between the last two collections. */
+export interface Flow {
+  readonly key: string;
+  readonly pod: string;
+  readonly namespace: string;
+  /** Address of the other end. */
+  readonly peer: string;
+  /** Where it is a pod of this node. */
+  readonly peerName: string | undefined;
+  readonly peerKey: string | undefined;
+  readonly transport: string;
+  readonly sentBytesPerSecond: number;
+  readonly receivedBytesPerSecond: number;
+}
+
 /** The node's line. */
 export interface NodeSummary {
   readonly name: string;

@@ -46,6 +46,7 @@ export function foldersOf(section: keyof typeof components): string[] {
 export function testConfig(name: string, directory: string): Record<string, unknown> {
   const configs: Readonly<Record<string, Record<string, unknown>>> = {
     prometheus: { endpoint: '127.0.0.1:0' },
+    page: { endpoint: '127.0.0.1:0' },
     file: { path: join(directory, 'events.log') },
     otlp: { endpoint: 'http://127.0.0.1:9' },
     terminal: { mode: 'plain' },

@@ -13,7 +13,8 @@ mkdir -p "$(dirname "$stamp")"
 run_packages=(clang llvm libbpf-dev libbpf1 linux-libc-dev libc6-dev)
 # To make pods, faults, kernels and peers.
 test_packages=("${run_packages[@]}" bpftool containerd runc containernetworking-plugins busybox-static iproute2 iptables nftables
-  conntrack ethtool procps kmod xz-utils python3 curl ca-certificates openssl tmux prometheus prometheus-node-exporter gcc)
+  conntrack ethtool procps kmod xz-utils python3 curl ca-certificates openssl tmux prometheus prometheus-node-exporter gcc
+  chromium)
 # The lane kernels boots amd64 kernels only.
 [ "$(uname -m)" != x86_64 ] || test_packages+=(qemu-system-x86)
 
