@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { ProcRoot } from '../../host/proc-root.ts';
-import type { Batch, MetricsBatch } from '../../pipeline/batch.ts';
+import type { Batch, MetricsBatch, Snapshot } from '../../pipeline/batch.ts';
 import { testContext } from '../../pipeline/testing.ts';
 import { Collection } from './collection.ts';
 import { config } from './config.ts';
@@ -18,13 +18,14 @@ const hostNetns = 4026531840;
 /** A captured host whose files can be made to fail. */
 class FailingRoot extends ProcRoot {
   fail: (path: string) => string | undefined = () => undefined;
+  edit: (path: string, text: string) => string = (_path, text) => text;
   constructor() {
     super({ proc: join(host, 'proc'), sys: join(host, 'sys'), run: join(host, 'run') });
   }
   override read(path: string): Buffer {
     const code = this.fail(path);
     if (code !== undefined) throw Object.assign(new Error(`${code}: ${path}`), { code });
-    return super.read(path);
+    return Buffer.from(this.edit(path, super.read(path).toString('latin1')), 'latin1');
   }
 }
 
@@ -57,6 +58,46 @@ describe('a collection', () => {
     root.fail = () => undefined;
     assert.deepEqual(owners(await round(), 'tcp'), [hostNetns, podNetns]);
     assert.ok(context.telemetry.recoveries.includes('namespace'));
+  });
+
+  it('a namespace whose files say the same has the same values; one digit more, and what was emitted stays as it was', async () => {
+    const { root, round } = setUp();
+    const of = (batches: readonly MetricsBatch[], scraper: string) =>
+      batches.find((b) => b.source === `procfs/${scraper}`)!.snapshots.find((s) => s.owner?.netns === podNetns)!;
+    const value = (s: Snapshot, name: string, key?: string, is?: string) =>
+      s.values[
+        s.schema.series.find((d) => d.metric.name === name && (key === undefined || d.attributes[key] === is))!.offset
+      ];
+    const retransmits = (s: Snapshot) => value(s, 'skoop.tcp.retrans_segs');
+    const received = (s: Snapshot) => value(s, 'system.network.packet.count', 'network.io.direction', 'receive');
+    const [first, second] = [await round(), await round()];
+    for (const scraper of ['tcp', 'netdev', 'tcpext', 'ip']) {
+      const [a, b] = [of(first, scraper), of(second, scraper)];
+      assert.equal(a.values, b.values, scraper);
+      assert.equal(a.schema, b.schema, scraper);
+      assert.equal(b.timeMs - a.timeMs, 1000);
+      assert.equal(b.startTimeMs, a.startTimeMs);
+    }
+    root.edit = (path, text) =>
+      path.includes('/500/net/')
+        ? text.replace(' 4000 31 2 13 1', ' 4000 37 2 13 1').replace('31 3 0', '31 7 0')
+        : text;
+    const third = await round();
+    assert.deepEqual([retransmits(of(second, 'tcp')), retransmits(of(third, 'tcp'))], [31, 37]);
+    assert.deepEqual([received(of(second, 'netdev')), received(of(third, 'netdev'))], [3, 7]);
+    assert.equal(of(third, 'netdev').schema, of(first, 'netdev').schema);
+    root.edit = (path, text) => (path.endsWith('/500/net/netstat') ? text.replace('1500', '1501').concat('x') : text);
+    const fourth = await round();
+    assert.equal(retransmits(of(fourth, 'tcp')), 31);
+  });
+
+  it('what cannot be used in a file is counted in each collection, though the file says the same', async () => {
+    const { root, context, round } = setUp();
+    root.edit = (path, text) => (/\/500\/net\/(netstat|dev)$/.test(path) ? `${text}x` : text);
+    for (const rejected of [2, 4, 6]) {
+      await round();
+      assert.deepEqual(context.telemetry.rejections, { truncated: rejected });
+    }
   });
 
   it('a namespace that ends is gone, without a word', async () => {

@@ -69,6 +69,14 @@ export class InterfaceCounters {
   }
 }
 
+/** The interfaces of one namespace. */
+export interface InterfaceValues {
+  /** Their names. */
+  readonly key: string;
+  readonly schema: Schema;
+  readonly values: Float64Array;
+}
+
 /** Parser of net/dev with the series it makes. Keep one: it remembers the header, and the schema of each set of interfaces. */
 export class NetdevFile {
   readonly #enabled: Enabled;
@@ -94,12 +102,13 @@ export class NetdevFile {
     this.#schemas = new Map();
   }
 
+  /** Values that are as they were are used again: so is their schema. */
+  keep({ key, schema }: InterfaceValues): void {
+    if (!this.#schemas.has(key) && this.#schemasBefore.get(key) === schema) this.#schemas.set(key, schema);
+  }
+
   /** Undefined when there is no interface that is wanted, or no file worth the name. */
-  parse(
-    text: Buffer,
-    filter: InterfaceFilter,
-    counters: InterfaceCounters,
-  ): { schema: Schema; values: Float64Array } | undefined {
+  parse(text: Buffer, filter: InterfaceFilter, counters: InterfaceCounters): InterfaceValues | undefined {
     let line = 0;
     let usable = false;
     const found = new Map<string, Float64Array>();
@@ -122,7 +131,10 @@ export class NetdevFile {
       offset += width;
     }
     counters.endRound();
-    return { schema: this.#schema([...found.keys()]), values };
+    // No interface has a slash in its name (dev_valid_name() in net/core/dev.c).
+    const names = [...found.keys()];
+    const key = names.join('/');
+    return { key, schema: this.#schema(key, names), values };
   }
 
   /** @returns why the line was not used. */
@@ -153,9 +165,7 @@ export class NetdevFile {
     return undefined;
   }
 
-  #schema(names: readonly string[]): Schema {
-    // No interface has a slash in its name (dev_valid_name() in net/core/dev.c).
-    const key = names.join('/');
+  #schema(key: string, names: readonly string[]): Schema {
     let schema = this.#schemas.get(key) ?? this.#schemasBefore.get(key);
     if (schema === undefined) {
       const series = new SeriesSet();

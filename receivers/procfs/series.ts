@@ -72,7 +72,8 @@ export class Beginning {
   /** Takes the values of a round. @returns the start time that goes with them. */
   next(schema: Schema, values: Float64Array, timeMs: number): number {
     const last = this.#last;
-    if (last !== undefined && fell(countersOf(schema), last, values)) this.startTimeMs = this.#lastTimeMs;
+    if (last !== undefined && last !== values && fell(countersOf(schema), last, values))
+      this.startTimeMs = this.#lastTimeMs;
     this.#last = values;
     this.#lastTimeMs = timeMs;
     if (this.startTimeMs > timeMs) this.startTimeMs = timeMs;
