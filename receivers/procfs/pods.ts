@@ -19,6 +19,8 @@ export interface Process {
   readonly pid: number;
   /** Clock ticks since boot; undefined where nobody looked (processes outside of pods). */
   readonly starttime?: number;
+  /** Container it is in, where its cgroup says. */
+  readonly containerId?: string;
   /** True: it has no descriptors. */
   readonly kernelThread?: boolean;
 }
@@ -67,6 +69,7 @@ export class Cgroups {
   readonly #root: ProcRoot;
   readonly #unified: string | undefined;
   readonly #cache = new Map<string, PodCgroup>();
+  readonly #children = new Map<string, { readonly containers: string; readonly children: readonly string[] }>();
 
   constructor(root: ProcRoot) {
     this.#root = root;
@@ -89,9 +92,25 @@ export class Cgroups {
     return known;
   }
 
+  /** Names of the cgroups in a pod's own: its containers'. Listed again when its processes are in other containers than before. */
+  children(group: ProcessGroup, directory: string): readonly string[] {
+    const containers = [...new Set(group.processes.map((p) => p.containerId))].sort().join();
+    let known = this.#children.get(group.key);
+    if (known?.containers !== containers) {
+      const names = this.#root.list(directory);
+      // `ID`, `cri-containerd-ID.scope`, `crio-ID.scope`, `docker-ID.scope`: all else are the kernel's files.
+      const children = names.filter((name) => /[0-9a-f]{64}/.test(name));
+      known = { containers, children };
+      this.#children.set(group.key, known);
+    }
+    return known.children;
+  }
+
   /** Forgets pods that are gone. */
   keep(alive: ReadonlySet<string>): void {
-    for (const key of this.#cache.keys()) if (!alive.has(key)) this.#cache.delete(key);
+    for (const map of [this.#cache, this.#children]) {
+      for (const key of map.keys()) if (!alive.has(key)) map.delete(key);
+    }
   }
 
   #resolve(text: string, podUid: string): PodCgroup {
