@@ -12,9 +12,9 @@ const pipelineOf = (name: string) => {
 };
 
 const goals: Readonly<Record<string, { metrics: string; logs: string }>> = {
-  'gateway-collector': { metrics: 'otlp', logs: 'otlp' },
-  'prometheus-loki': { metrics: 'prometheus', logs: 'loki,debug' },
-  'otlp-backend': { metrics: 'otlp', logs: 'otlp' },
+  'gateway-collector': { metrics: 'otlp,page', logs: 'otlp,page' },
+  'prometheus-loki': { metrics: 'prometheus,page', logs: 'loki,debug,page' },
+  'otlp-backend': { metrics: 'otlp,page', logs: 'otlp,page' },
 };
 
 for (const [name, wanted] of Object.entries(goals)) {

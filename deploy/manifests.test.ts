@@ -37,8 +37,8 @@ test('its pipeline is one that the agent takes, and its ports are where the prob
   assertPorts(daemonSet, config);
   assert.deepEqual([...config.receivers.keys()].sort(), ['cri', 'ebpf', 'netlink', 'procfs']);
   assert.deepEqual(config.pipelines.map((p) => [p.id, p.exporters.join()]).sort(), [
-    ['logs', 'debug'],
-    ['metrics', 'prometheus'],
+    ['logs', 'debug,page'],
+    ['metrics', 'prometheus,page'],
   ]);
 });
 
