@@ -8,6 +8,7 @@ export const components: ComponentRegistry = {
   receivers: {
     cri: () => import('./receivers/cri/index.ts'),
     ebpf: () => import('./receivers/ebpf/index.ts'),
+    k8s: () => import('./receivers/k8s/index.ts'),
     netlink: () => import('./receivers/netlink/index.ts'),
     procfs: () => import('./receivers/procfs/index.ts'),
   },
@@ -17,6 +18,7 @@ export const components: ComponentRegistry = {
     limit_series: () => import('./processors/limit_series/index.ts'),
     memory_limiter: () => import('./processors/memory_limiter/index.ts'),
     netns: () => import('./processors/netns/index.ts'),
+    peer: () => import('./processors/peer/index.ts'),
     pod: () => import('./processors/pod/index.ts'),
     symbolize: () => import('./processors/symbolize/index.ts'),
   },

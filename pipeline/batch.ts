@@ -1,4 +1,5 @@
 import type { Attributes, HistogramLayout, MetricDefinition } from './catalogue.ts';
+import type { Workload } from './workload.ts';
 
 /**
  * The three things that flow through a pipeline. A batch is frozen by contract once emitted: a stage that changes something
@@ -168,7 +169,33 @@ export interface NetnsEntity {
   readonly firstSeenMs: number;
 }
 
-export type Entity = PodEntity | NetnsEntity;
+/**
+ * Something of the cluster that answers to addresses: the far end of a connection, on whatever node. Identity of this node's own data never
+ * comes from here.
+ */
+export interface PeerEntity {
+  readonly kind: 'peer';
+  readonly peer: 'pod' | 'service' | 'node';
+  readonly uid: string;
+  readonly name: string;
+  /** Empty for nodes. */
+  readonly namespace: string;
+  /** All its addresses, IPv6 as RFC 5952 writes it. None for a pod that shares its node's: an address must not be guessed to be its. */
+  readonly ips: readonly string[];
+  /** Unix epoch ms. Nothing before this moment was its. */
+  readonly createdAtMs: number;
+  /** Who made a pod, by its owner reference. One object for all pods of a workload. */
+  readonly workload?: Workload;
+  /** Name of the node that a pod runs on. */
+  readonly node?: string;
+  /** A node's failure domain; a pod's is its node's. */
+  readonly zone?: string;
+  /** Given for pods of this agent's own node. */
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+export type Entity = PodEntity | NetnsEntity | PeerEntity;
 
 /** Everything that `source` knows at this moment: what was in its last batch and is not in this one is gone. */
 export interface EntitiesBatch {

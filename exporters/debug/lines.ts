@@ -1,4 +1,12 @@
-import type { Batch, EntitiesBatch, LogRecord, LogsBatch, MetricsBatch, Snapshot } from '../../pipeline/batch.ts';
+import type {
+  Batch,
+  EntitiesBatch,
+  Entity,
+  LogRecord,
+  LogsBatch,
+  MetricsBatch,
+  Snapshot,
+} from '../../pipeline/batch.ts';
 import { itemCount } from '../../pipeline/batch.ts';
 import type { Attributes } from '../../pipeline/catalogue.ts';
 import { escapeValue, eventJson, eventLine, isoTime, lineOwner } from '../../pipeline/event-line.ts';
@@ -61,13 +69,22 @@ function snapshotText({ resource, schema, values, timeMs }: Snapshot): string {
 
 function entitiesText(batch: EntitiesBatch): string {
   let out = '';
-  for (const entity of batch.entities) {
-    out +=
-      entity.kind === 'pod'
-        ? `entity=pod pod=${escapeValue(entity.name)} namespace=${escapeValue(entity.namespace)} state=${entity.state} netns=${entity.netns ?? '-'} ips=${entity.ips.join(',')}\n`
-        : `entity=netns netns=${entity.netns} host=${entity.host} pid=${entity.pid ?? '-'} comm=${escapeValue(entity.comm ?? '-')}\n`;
-  }
+  for (const entity of batch.entities) out += `${entityText(entity)}\n`;
   return out;
+}
+
+function entityText(entity: Entity): string {
+  switch (entity.kind) {
+    case 'pod':
+      return `entity=pod pod=${escapeValue(entity.name)} namespace=${escapeValue(entity.namespace)} state=${entity.state} netns=${entity.netns ?? '-'} ips=${entity.ips.join(',')}`;
+    case 'netns':
+      return `entity=netns netns=${entity.netns} host=${entity.host} pid=${entity.pid ?? '-'} comm=${escapeValue(entity.comm ?? '-')}`;
+    case 'peer': {
+      const { peer, name, namespace, node, workload, ips } = entity;
+      const owner = workload === undefined ? '-' : `${workload.kind}/${escapeValue(workload.name)}`;
+      return `entity=peer ${peer}=${escapeValue(name)} namespace=${escapeValue(namespace || '-')} workload=${owner} node=${escapeValue(node ?? '-')} ips=${ips.join(',')}`;
+    }
+  }
 }
 
 function pairs(attributes: Attributes): string {

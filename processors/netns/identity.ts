@@ -78,7 +78,7 @@ export class IdentityTable {
     const present = new Set<string>();
     for (const entity of batch.entities) {
       if (entity.kind === 'netns') netns.set(entity.netns, entity);
-      else present.add(this.#seen(source, entity, timeMs));
+      else if (entity.kind === 'pod') present.add(this.#seen(source, entity, timeMs));
     }
     if (netns.size > 0 || this.#netns.has(source)) this.#netns.set(source, netns);
     for (const [key, named] of this.#sandboxes) {

@@ -142,7 +142,7 @@ class Stage {
     const alive = new Set<number>();
     for (const entity of batch.entities) {
       if (entity.kind === 'netns') alive.add(entity.netns);
-      else if (entity.netns !== undefined) {
+      else if (entity.kind === 'pod' && entity.netns !== undefined) {
         const { netns, netnsCookie } = entity;
         this.#unnamedSince.delete(ownerKey({ netns }));
         if (netnsCookie !== undefined) this.#unnamedSince.delete(ownerKey({ netns, netnsCookie }));

@@ -1,7 +1,7 @@
-import type { PodEntity } from '../../pipeline/batch.ts';
+import type { PeerEntity, PodEntity } from '../../pipeline/batch.ts';
 import type { AttributeValue } from '../../pipeline/catalogue.ts';
+import { workloadOf } from '../../pipeline/workload.ts';
 import type { PodConfig } from './config.ts';
-import { workloadOf } from './workload.ts';
 
 /** What is added to the resource of a pod's data. */
 export interface Enrichment {
@@ -12,11 +12,16 @@ export interface Enrichment {
 
 type Selector = (key: string) => boolean;
 
-/** Makes the function that computes a pod's enrichment. `onTooLong` is called for each value that is left out. */
-export function enricher(config: PodConfig, nodeName: string, onTooLong: () => void): (pod: PodEntity) => Enrichment {
+/** Computes a pod's enrichment. What the API server says of it (`api`) goes before what the runtime was told when the pod was made. */
+export type Enrich = (pod: PodEntity, api: PeerEntity | undefined) => Enrichment;
+
+/** Makes the function. `onTooLong` is called for each value that is left out. */
+export function enricher(config: PodConfig, nodeName: string, onTooLong: () => void): Enrich {
   const label = selector(config.labels);
   const annotation = selector(config.annotations);
-  return (pod) => {
+  return (pod, api) => {
+    const labels = api?.labels ?? pod.labels;
+    const annotations = api?.annotations ?? pod.annotations;
     const attributes: Record<string, AttributeValue> = {};
     const add = (prefix: string, values: Readonly<Record<string, string>>, selects: Selector) => {
       for (const [key, value] of Object.entries(values)) {
@@ -25,26 +30,20 @@ export function enricher(config: PodConfig, nodeName: string, onTooLong: () => v
         else attributes[prefix + key] = value;
       }
     };
-    add('k8s.pod.label.', pod.labels, label);
-    add('k8s.pod.annotation.', pod.annotations, annotation);
+    add('k8s.pod.label.', labels, label);
+    add('k8s.pod.annotation.', annotations, annotation);
     let service = pod.name;
     if (config.workload && pod.namespace !== '') {
-      const workload = workloadOf(pod);
-      // A static pod's name ends with its node's name, which this processor knows and the pod does not tell.
-      const name = workload.kind === 'StaticPod' ? withoutSuffix(workload.name, `-${nodeName}`) : workload.name;
-      Object.assign(attributes, workload.attributes);
-      attributes['skoop.workload.kind'] = workload.kind;
+      const { kind, name, attributes: own } = api?.workload ?? workloadOf(pod, nodeName);
+      Object.assign(attributes, own);
+      attributes['skoop.workload.kind'] = kind;
       attributes['skoop.workload.name'] = name;
       service = name;
     }
-    const named = pod.annotations['resource.opentelemetry.io/service.name'];
-    const composed = pod.namespace === '' ? pod.labels['com.docker.compose.service'] : undefined;
+    const named = annotations['resource.opentelemetry.io/service.name'];
+    const composed = pod.namespace === '' ? labels['com.docker.compose.service'] : undefined;
     return Object.freeze({ attributes: Object.freeze(attributes), serviceName: named || composed || service });
   };
-}
-
-function withoutSuffix(text: string, suffix: string): string {
-  return text.endsWith(suffix) && text.length > suffix.length ? text.slice(0, -suffix.length) : text;
 }
 
 /** Keys by name, with `*` for any characters. */

@@ -6,6 +6,7 @@ import {
   type LogsBatch,
   type MetricsBatch,
   makeSchema,
+  type PeerEntity,
   type PodEntity,
   type Resource,
 } from '../../pipeline/batch.ts';
@@ -13,7 +14,6 @@ import { defineMetrics } from '../../pipeline/catalogue.ts';
 import { deepFreeze, record, testContext } from '../../pipeline/testing.ts';
 import { config } from './config.ts';
 import { createProcessor } from './processor.ts';
-import { workloadOf } from './workload.ts';
 
 const bornMs = Date.UTC(2026, 0, 2, 3, 4, 5);
 
@@ -35,81 +35,6 @@ function pod(name: string, labels: Record<string, string> = {}, more: Partial<Po
     ...more,
   });
 }
-
-describe('the workload, by what controllers write on pods', () => {
-  const minutes = Math.floor(bornMs / 60_000);
-  const cases: [string, PodEntity, { kind: string; name: string; attributes: object }][] = [
-    [
-      'Deployment',
-      pod('shop-api-6d4b75cb6d-hwd5b', { 'pod-template-hash': '6d4b75cb6d' }),
-      {
-        kind: 'Deployment',
-        name: 'shop-api',
-        attributes: { 'k8s.deployment.name': 'shop-api', 'k8s.replicaset.name': 'shop-api-6d4b75cb6d' },
-      },
-    ],
-    [
-      'Deployment whose pod name was cut: no dash before the generated part',
-      pod(`${'a'.repeat(46)}-6d4b75cb6dxhwd5`, { 'pod-template-hash': '6d4b75cb6d' }),
-      {
-        kind: 'Deployment',
-        name: 'a'.repeat(46),
-        attributes: { 'k8s.deployment.name': 'a'.repeat(46), 'k8s.replicaset.name': `${'a'.repeat(46)}-6d4b75cb6d` },
-      },
-    ],
-    [
-      'a template hash that is not in the name tells nothing',
-      pod('odd', { 'pod-template-hash': '6d4b75cb6d' }),
-      { kind: 'Pod', name: 'odd', attributes: {} },
-    ],
-    [
-      'Argo Rollout',
-      pod('canary-7c9-abcde', { 'rollouts-pod-template-hash': '7c9' }),
-      { kind: 'Rollout', name: 'canary', attributes: { 'k8s.replicaset.name': 'canary-7c9' } },
-    ],
-    [
-      'StatefulSet',
-      pod('db-main-12', {
-        'statefulset.kubernetes.io/pod-name': 'db-main-12',
-        'controller-revision-hash': 'db-main-5c',
-      }),
-      { kind: 'StatefulSet', name: 'db-main', attributes: { 'k8s.statefulset.name': 'db-main' } },
-    ],
-    [
-      'DaemonSet',
-      pod('kube-proxy-x7k2p', { 'controller-revision-hash': '5f9', 'pod-template-generation': '1' }),
-      { kind: 'DaemonSet', name: 'kube-proxy', attributes: { 'k8s.daemonset.name': 'kube-proxy' } },
-    ],
-    [
-      'Job',
-      pod('migrate-abcde', { 'batch.kubernetes.io/job-name': 'migrate' }),
-      { kind: 'Job', name: 'migrate', attributes: { 'k8s.job.name': 'migrate' } },
-    ],
-    [
-      'CronJob: the Job ends with its time in minutes',
-      pod(`backup-${minutes}-abcde`, { 'job-name': `backup-${minutes}` }),
-      {
-        kind: 'CronJob',
-        name: 'backup',
-        attributes: { 'k8s.cronjob.name': 'backup', 'k8s.job.name': `backup-${minutes}` },
-      },
-    ],
-    [
-      'a Job that ends with some other number is no CronJob’s',
-      pod('load-20260102-abcde', { 'job-name': 'load-20260102' }),
-      { kind: 'Job', name: 'load-20260102', attributes: { 'k8s.job.name': 'load-20260102' } },
-    ],
-    [
-      'static pod',
-      pod('etcd-node-a', {}, { annotations: { 'kubernetes.io/config.source': 'file' } }),
-      { kind: 'StaticPod', name: 'etcd-node-a', attributes: {} },
-    ],
-    ['a lone pod', pod('debug'), { kind: 'Pod', name: 'debug', attributes: {} }],
-  ];
-  for (const [name, entity, expected] of cases) {
-    test(name, () => assert.deepEqual(workloadOf(entity), expected));
-  }
-});
 
 const metric = defineMetrics({
   'skoop.test': { instrument: 'counter', unit: '1', description: 'A test.', source: 'test', scope: 'netns' },
@@ -186,6 +111,39 @@ describe('what goes on the data', () => {
     t.know(pod('x'));
     const chosen = { attributes: { 'k8s.pod.name': 'x', 'k8s.pod.uid': 'uid-x', 'service.name': 'mine' } };
     assert.equal(t.through(chosen).attributes['service.name'], 'mine');
+  });
+
+  test('what the API server says goes before what the runtime was told; without it the latter is there again', () => {
+    const t = start({ labels: ['app', 'late'] });
+    const mine = resourceOf('web-7c9-abcde');
+    const api: PeerEntity = {
+      kind: 'peer',
+      peer: 'pod',
+      uid: 'uid-web-7c9-abcde',
+      name: 'web-7c9-abcde',
+      namespace: 'shop',
+      ips: [],
+      createdAtMs: bornMs,
+      workload: { kind: 'CloneSet', name: 'web', attributes: {} },
+      node: 'node-a',
+      labels: { app: 'web', late: 'yes' },
+      annotations: { 'resource.opentelemetry.io/service.name': 'front' },
+    };
+    const ask = (...entities: PeerEntity[]) => t.push({ kind: 'entities', source: 'k8s', timeMs: 0, entities });
+    const of = () => {
+      const { attributes: a } = t.through(mine);
+      return [a['skoop.workload.kind'], a['k8s.pod.label.late'], a['service.name']];
+    };
+    ask(api);
+    t.know(pod('web-7c9-abcde', { 'pod-template-hash': '7c9' }));
+    assert.deepEqual(of(), ['CloneSet', 'yes', 'front']);
+    const same = t.through(mine);
+    ask({ ...api });
+    assert.equal(t.through(mine), same, 'says the same');
+    ask();
+    assert.deepEqual(of(), ['Deployment', undefined, 'web']);
+    ask({ ...api, node: 'node-b' });
+    assert.deepEqual(of(), ['Deployment', undefined, 'web'], 'a pod of another node');
   });
 
   test('values that are too long are left out and counted', () => {

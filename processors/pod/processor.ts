@@ -1,14 +1,14 @@
 import { map } from 'rxjs';
-import type { Batch, EntitiesBatch, PodEntity, Resource } from '../../pipeline/batch.ts';
+import type { Batch, EntitiesBatch, PeerEntity, PodEntity, Resource } from '../../pipeline/batch.ts';
 import type { ComponentContext, Processor } from '../../pipeline/component.ts';
 import type { PodConfig } from './config.ts';
-import { type Enrichment, enricher } from './enrichment.ts';
+import { type Enrich, type Enrichment, enricher } from './enrichment.ts';
 
 /** Makes the processor. It learns of pods from the entities that pass, and finds them again by `k8s.pod.uid` of a resource. */
 export function createProcessor(config: PodConfig, context: ComponentContext): Processor {
   const enrich = enricher(config, context.node.name, () => context.telemetry.rejected('value_too_long'));
   return (source$) => {
-    const pods = new Pods(enrich);
+    const pods = new Pods(enrich, context.node.name);
     return source$.pipe(map((batch) => process(batch, pods)));
   };
 }
@@ -48,33 +48,45 @@ function mapChanged<T>(list: readonly T[], change: (item: T) => T): readonly T[]
 
 interface Known {
   readonly pod: PodEntity;
+  /** What the API server says of it, where a source asks it. */
+  readonly api: PeerEntity | undefined;
   readonly enrichment: Enrichment;
 }
 
 /** Pods by UID, with what they add to resources. */
 class Pods {
-  readonly #enrich: (pod: PodEntity) => Enrichment;
+  readonly #enrich: Enrich;
+  readonly #node: string;
   /** Source → UID → pod, of the source's last complete list. */
   readonly #sources = new Map<string, Map<string, Known>>();
+  /** Source → UID → this node's pod as the API server tells it. */
+  readonly #apis = new Map<string, ReadonlyMap<string, PeerEntity>>();
   /** A resource that was enriched once stays so: late events of a gone pod carry the same object. */
   readonly #done = new WeakMap<Resource, { readonly enrichment: Enrichment; readonly resource: Resource }>();
 
-  constructor(enrich: (pod: PodEntity) => Enrichment) {
+  constructor(enrich: Enrich, node: string) {
     this.#enrich = enrich;
+    this.#node = node;
   }
 
   apply(batch: EntitiesBatch): void {
     const before = this.#sources.get(batch.source);
     const now = new Map<string, Known>();
+    const apis = new Map<string, PeerEntity>();
     for (const entity of batch.entities) {
+      if (entity.kind === 'peer' && entity.node === this.#node) apis.set(entity.uid, entity);
       if (entity.kind !== 'pod') continue;
       const earlier = now.get(entity.uid);
       // Two sandboxes of one pod: the newer one's labels.
       if (earlier !== undefined && earlier.pod.createdAtMs > entity.createdAtMs) continue;
-      const known = before?.get(entity.uid);
-      now.set(entity.uid, known?.pod === entity ? known : this.#look(entity, known));
+      now.set(entity.uid, this.#look(entity, before?.get(entity.uid)));
     }
     if (now.size > 0 || before !== undefined) this.#sources.set(batch.source, now);
+    if (apis.size === 0 && !this.#apis.has(batch.source)) return;
+    this.#apis.set(batch.source, apis);
+    for (const pods of this.#sources.values()) {
+      for (const [uid, known] of pods) pods.set(uid, this.#look(known.pod, known));
+    }
   }
 
   resourceOf(resource: Resource): Resource {
@@ -98,11 +110,21 @@ class Pods {
     return undefined;
   }
 
+  #apiOf(uid: string): PeerEntity | undefined {
+    for (const apis of this.#apis.values()) {
+      const api = apis.get(uid);
+      if (api !== undefined) return api;
+    }
+    return undefined;
+  }
+
   /** The old enrichment object when the new one says the same, so that resources stay the same objects. */
   #look(pod: PodEntity, before: Known | undefined): Known {
-    const enrichment = this.#enrich(pod);
+    const api = this.#apiOf(pod.uid);
+    if (before?.pod === pod && before.api === api) return before;
+    const enrichment = this.#enrich(pod, api);
     const same = before !== undefined && sameEnrichment(before.enrichment, enrichment);
-    return { pod, enrichment: same ? before.enrichment : enrichment };
+    return { pod, api, enrichment: same ? before.enrichment : enrichment };
   }
 }
 

@@ -279,7 +279,7 @@ describe('procfs in network namespaces', { timeout: 120_000 }, () => {
       assert.equal(now.get(inode, 'skoop.sock.used'), 0);
       const entity = now.batches
         .flatMap((x) => (x.kind === 'entities' ? x.entities : []))
-        .find((e) => e.netns === inode);
+        .find((e) => e.kind === 'netns' && e.netns === inode);
       assert.equal(entity?.kind === 'netns' && entity.name, extra);
     } finally {
       ip('netns', 'del', extra);
