@@ -110,4 +110,13 @@ export const benches: readonly Bench[] = [
   { name: 'netlink-sockets', needs: ['root', 'gcc'], limitSeconds: 60, aims: [] },
   { name: 'netlink-conntrack', needs: ['root', 'gcc'], limitSeconds: 60, aims: [] },
   { name: 'delivery', needs: [], limitSeconds: 120, aims: [] },
+  {
+    name: 'peers',
+    needs: [],
+    limitSeconds: 60,
+    aims: [
+      aim('5000 pods known: resident memory', /^peers: ([\d.]+) MiB/, 'MiB', '<', 30),
+      aim('a list of them with one change, in processors/peer', /^list with one change.*: ([\d.]+) ms/, 'ms', '<', 5),
+    ],
+  },
 ];

@@ -35,6 +35,15 @@ const shortNames = new Map(
     'process.executable.name': 'process',
     'process.pid': 'pid',
     'k8s.container.name': 'container',
+    'skoop.peer.kind': 'peer.kind',
+    'skoop.peer.workload.kind': 'peer.workload.kind',
+    'skoop.peer.workload.name': 'peer.workload',
+    'skoop.peer.k8s.pod.name': 'peer.pod',
+    'skoop.peer.k8s.service.name': 'peer.service',
+    'skoop.peer.k8s.namespace.name': 'peer.namespace',
+    'skoop.peer.k8s.node.name': 'peer.node',
+    'skoop.peer.zone': 'peer.zone',
+    'skoop.peer.gone': 'peer.gone',
   }),
 );
 

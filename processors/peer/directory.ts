@@ -1,4 +1,4 @@
-import type { EntitiesBatch, PeerEntity, PodEntity } from '../../pipeline/batch.ts';
+import type { EntitiesBatch, Entity, PeerEntity, PodEntity } from '../../pipeline/batch.ts';
 import { Named } from './named.ts';
 
 /** A time in which an address was somebody's. */
@@ -24,22 +24,21 @@ const noAddresses: ReadonlySet<string> = new Set();
  * the API server for. An address that is given again is the newest owner's; what happened before that one was made stays the former one's.
  */
 export class Directory {
-  readonly #ownNode: string;
+  readonly #ownNode: { readonly name: string; ips: ReadonlySet<string> };
   readonly #tombstoneMs: number;
-  /** Source → key of an entity → it. */
-  readonly #sources = new Map<string, Map<string, Named>>();
+  /** Source → the entities of its last list. An entity is the same object while it says the same. */
+  readonly #sources = new Map<string, Map<Entity, Named>>();
   readonly #claims = new Map<string, Claim[]>();
   /** Addresses of this node's pods, by UID. */
-  readonly #ownPods = new Map<string, ReadonlySet<string>>();
-  readonly #zones = new Map<string, string>();
+  readonly #ownPods = new Map<string, { readonly named: Named; readonly ips: ReadonlySet<string> }>();
+  readonly #nodes = new Map<string, Named>();
   /** Claims that ended, the oldest first. */
   readonly #gone = new Map<Claim, string>();
-  #ownNodeIps: ReadonlySet<string> = noAddresses;
   /** Moves whenever an address might be called otherwise than before. */
   version = 0;
 
   constructor(ownNode: string, tombstoneMs: number) {
-    this.#ownNode = ownNode;
+    this.#ownNode = { name: ownNode, ips: noAddresses };
     this.#tombstoneMs = tombstoneMs;
   }
 
@@ -51,25 +50,17 @@ export class Directory {
   /** Takes a source's complete list. What is the same object as before costs a look-up. */
   apply(batch: EntitiesBatch): void {
     const before = this.#sources.get(batch.source);
-    const now = new Map<string, Named>();
+    const now = new Map<Entity, Named>();
+    let kept = 0;
     for (const entity of batch.entities) {
       // A container without Kubernetes has no name that another one could not have.
       if (entity.kind === 'netns' || (entity.kind === 'pod' && entity.namespace === '')) continue;
-      const key = `${entity.kind === 'pod' ? 'pod' : entity.peer} ${entity.uid}`;
-      const known = before?.get(key);
-      if (known?.entity === entity) {
-        now.set(key, known);
-        continue;
-      }
-      if (known !== undefined) this.#bury(known, batch.timeMs);
-      const named = new Named(entity, this.#ownNode);
-      now.set(key, named);
-      this.#welcome(named, entity);
+      const known = before?.get(entity);
+      if (known !== undefined) kept++;
+      now.set(entity, known ?? this.#welcome(entity));
     }
-    for (const [key, named] of before ?? []) {
-      if (now.has(key)) continue;
-      this.#bury(named, batch.timeMs);
-      this.#forgetNode(named);
+    if (before !== undefined && kept < before.size) {
+      for (const [entity, named] of before) if (!now.has(entity)) this.#bury(named, batch.timeMs);
     }
     if (now.size > 0 || before !== undefined) this.#sources.set(batch.source, now);
     this.#sweep(batch.timeMs);
@@ -86,45 +77,47 @@ export class Directory {
 
   /** Addresses of a pod of this node; of the node itself for what is no pod, or shares its network. */
   ownAddresses(podUid: unknown): ReadonlySet<string> {
-    const own = typeof podUid === 'string' ? this.#ownPods.get(podUid) : undefined;
-    return own === undefined || own.size === 0 ? this.#ownNodeIps : own;
+    const own = typeof podUid === 'string' ? this.#ownPods.get(podUid)?.ips : undefined;
+    return own === undefined || own.size === 0 ? this.#ownNode.ips : own;
   }
 
   /** Where it is, as far as anybody told. */
   zoneOf({ node }: Named): string | undefined {
-    return node === undefined ? undefined : this.#zones.get(node);
+    const entity = node === undefined ? undefined : this.#nodes.get(node)?.entity;
+    return entity?.kind === 'peer' ? entity.zone : undefined;
   }
 
-  #welcome(named: Named, entity: PeerEntity | PodEntity): void {
+  #welcome(entity: PeerEntity | PodEntity): Named {
+    const named = new Named(entity, this.#ownNode.name);
     this.version++;
     const ips = new Set(entity.kind === 'pod' && entity.hostNetwork ? [] : entity.ips);
-    if (named.kind === 'pod' && named.node === this.#ownNode) this.#ownPods.set(entity.uid, ips);
-    if (entity.kind === 'peer' && entity.peer === 'node') {
-      if (entity.zone === undefined) this.#zones.delete(entity.name);
-      else this.#zones.set(entity.name, entity.zone);
-      if (entity.name === this.#ownNode) this.#ownNodeIps = ips;
+    if (named.kind === 'pod' && named.node === this.#ownNode.name) this.#ownPods.set(entity.uid, { named, ips });
+    if (named.kind === 'node') {
+      this.#nodes.set(entity.name, named);
+      if (entity.name === this.#ownNode.name) this.#ownNode.ips = ips;
     }
     for (const ip of ips) {
       const claims = this.#claims.get(ip);
       if (claims === undefined) this.#claims.set(ip, [{ named, goneMs: undefined }]);
       else claims.push({ named, goneMs: undefined });
     }
+    return named;
   }
 
   #bury(named: Named, timeMs: number): void {
+    const { name, ips } = named.entity;
     this.version++;
-    for (const ip of named.entity.ips) {
+    // Unless another object of the same node has come in its place.
+    if (named.kind === 'node' && this.#nodes.get(name) === named) {
+      this.#nodes.delete(name);
+      if (name === this.#ownNode.name) this.#ownNode.ips = noAddresses;
+    }
+    for (const ip of ips) {
       const claim = this.#claims.get(ip)?.find((c) => c.named === named);
       if (claim === undefined) continue;
       claim.goneMs = timeMs;
       this.#gone.set(claim, ip);
     }
-  }
-
-  #forgetNode({ entity, kind }: Named): void {
-    if (kind !== 'node') return;
-    this.#zones.delete(entity.name);
-    if (entity.name === this.#ownNode) this.#ownNodeIps = noAddresses;
   }
 
   #sweep(nowMs: number): void {
@@ -143,8 +136,7 @@ export class Directory {
     else this.#claims.set(ip, left);
     // Until here the dead one's last events could be told which end was its own.
     const { uid } = claim.named.entity;
-    const isAlive = [...this.#sources.values()].some((s) => s.has(`pod ${uid}`));
-    if (!isAlive) this.#ownPods.delete(uid);
+    if (this.#ownPods.get(uid)?.named === claim.named) this.#ownPods.delete(uid);
   }
 }
 

@@ -39,8 +39,9 @@ interface Input {
   readonly rest: Rest;
   /** What it feeds; undefined when there was no room: then it feeds the rest. */
   pair: Pair | undefined;
-  /** By which names the pair was found; looked for again when they are others, or there is none. */
+  /** By which names the pair was found, and what it is called; looked at again when they are others. */
   names: Attributes | undefined;
+  pairKey: string;
   last: number;
   round: number;
 }
@@ -72,6 +73,8 @@ interface Plan {
 interface State {
   readonly inputs: Map<string, Input>;
   readonly pairs: Map<string, Pair>;
+  /** How many of them a metric has. */
+  readonly taken: Map<MetricDefinition, number>;
   readonly rests: Map<string, Rest>;
   plan: Plan | undefined;
   /** Of the last snapshot; made anew when other series come out. */
@@ -198,49 +201,45 @@ export class Folder {
     const key = `${series.metric.name}${attributesKey(series.attributes)}`;
     let input = state.inputs.get(key);
     if (input === undefined) {
-      input = { rest: restOf(state, series), pair: undefined, names: undefined, last: 0, round: 0 };
+      input = { rest: restOf(state, series), pair: undefined, names: undefined, pairKey: key, last: 0, round: 0 };
       state.inputs.set(key, input);
     }
     input.round = state.round;
     const ends = this.#namer.endsOf(series, resource);
     const names = this.#namer.ofPair(ends, resource, timeMs);
-    if (input.pair === undefined || input.names !== names) input.pair = this.#pair(state, series, names, key, nowMs);
-    input.names = names;
+    if (input.names !== names) {
+      input.names = names;
+      input.pairKey = names === undefined ? key : pairKey(series, names);
+      input.pair = undefined;
+    }
+    input.pair ??= this.#pair(state, series, input, nowMs);
     if (input.pair !== undefined) input.pair.inputs++;
     return input;
   }
 
   /** The pair of a series, where there is one or room for it. One without names is its own. */
-  #pair(
-    state: State,
-    { metric, attributes }: SeriesDescriptor,
-    names: Attributes | undefined,
-    inputKey: string,
-    nowMs: number,
-  ): Pair | undefined {
-    let own = attributes;
-    let key = inputKey;
-    if (names !== undefined) {
-      own = Object.freeze({
-        ...Object.fromEntries(Object.entries(attributes).filter(([k]) => !ofOneFlow.has(k))),
-        ...names,
-      });
-      key = `${metric.name}${attributesKey(own)}`;
-    }
+  #pair(state: State, series: SeriesDescriptor, { pairKey: key, names }: Input, nowMs: number): Pair | undefined {
     const known = state.pairs.get(key);
     if (known !== undefined) return known;
-    if (state.pairs.size >= this.#config.max_pairs) return undefined;
-    const pair = { metric, attributes: own, value: 0, inputs: 0, activeMs: nowMs };
+    const { metric } = series;
+    const taken = state.taken.get(metric) ?? 0;
+    if (taken >= this.#config.max_pairs) return undefined;
+    const attributes =
+      names === undefined ? series.attributes : Object.freeze({ ...common(series.attributes), ...names });
+    const pair = { metric, attributes, value: 0, inputs: 0, activeMs: nowMs };
     state.pairs.set(key, pair);
+    state.taken.set(metric, taken + 1);
     return pair;
   }
 
   /** Pairs without a series go after a while, or at once when there is no room for others. */
   #retire(state: State, nowMs: number): void {
-    const isFull = state.pairs.size >= this.#config.max_pairs;
     for (const [key, pair] of state.pairs) {
-      if (pair.inputs > 0 || (!isFull && nowMs - pair.activeMs < this.#config.idle)) continue;
+      if (pair.inputs > 0) continue;
+      const taken = state.taken.get(pair.metric)!;
+      if (taken < this.#config.max_pairs && nowMs - pair.activeMs < this.#config.idle) continue;
       state.pairs.delete(key);
+      state.taken.set(pair.metric, taken - 1);
       restOf(state, pair).returned += pair.value;
     }
   }
@@ -268,7 +267,7 @@ export class Folder {
 
 function newState(): State {
   const out = { key: [], schema: makeSchema([]) };
-  return { inputs: new Map(), pairs: new Map(), rests: new Map(), plan: undefined, out, round: 0 };
+  return { inputs: new Map(), pairs: new Map(), taken: new Map(), rests: new Map(), plan: undefined, out, round: 0 };
 }
 
 /** A counter with two ends can be summed; one without is not about a peer. */
@@ -320,6 +319,27 @@ function settle(rest: Rest): boolean {
   if (next === 0 && Number.isNaN(rest.outgoing) && rest.incoming === 0) return false;
   rest.outgoing = next;
   return true;
+}
+
+/** What a pair of workloads keeps of its flows. */
+function common(attributes: Attributes): Record<string, Attributes[string]> {
+  return Object.fromEntries(Object.entries(attributes).filter(([name]) => !ofOneFlow.has(name)));
+}
+
+function pairKey({ metric, attributes }: SeriesDescriptor, names: Attributes): string {
+  return `${metric.name}${attributesKey(common(attributes))}${keyOfNames(names)}`;
+}
+
+const nameKeys = new WeakMap<Attributes, string>();
+
+/** Names are one object for all flows of a pair: their text is made once. */
+function keyOfNames(names: Attributes): string {
+  let key = nameKeys.get(names);
+  if (key === undefined) {
+    key = attributesKey(names);
+    nameKeys.set(names, key);
+  }
+  return key;
 }
 
 /** Text of an attribute set in the order it has: series of one source are made by one piece of code. */

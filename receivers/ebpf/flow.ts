@@ -70,6 +70,17 @@ const attributes = {
   'otel.metric.overflow': { description: 'True on the series that sums what is not counted flow by flow.' },
 } as const;
 
+/** The names of one end, as processors/peer gives them, by KubeSkoop's labels. */
+function endLabels(end: 'local' | 'peer', label: 'src' | 'dst'): Readonly<Record<string, string>> {
+  return {
+    [`skoop.${end}.kind`]: `${label}_type`,
+    [`skoop.${end}.k8s.node.name`]: `${label}_node`,
+    [`skoop.${end}.k8s.namespace.name`]: `${label}_namespace`,
+    [`skoop.${end}.k8s.pod.name`]: `${label}_pod`,
+  };
+}
+
+/** KubeSkoop names the sender and the receiver; who of them is the far end depends on the direction. */
 function kubeskoop(name: string): KubeskoopName[] {
   const labels = {
     'network.transport': 'protocol',
@@ -78,7 +89,12 @@ function kubeskoop(name: string): KubeskoopName[] {
     'source.port': 'sport',
     'destination.port': 'dport',
   };
-  return [{ name, labels }];
+  const sent = { ...labels, ...endLabels('local', 'src'), ...endLabels('peer', 'dst') };
+  const received = { ...labels, ...endLabels('peer', 'src'), ...endLabels('local', 'dst') };
+  return [
+    { name, where: { 'network.io.direction': 'transmit' }, labels: sent },
+    { name, where: { 'network.io.direction': 'receive' }, labels: received },
+  ];
 }
 
 export const metrics = defineMetrics({

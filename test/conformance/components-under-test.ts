@@ -51,6 +51,7 @@ export function testConfig(name: string, directory: string): Record<string, unkn
     otlp: { endpoint: 'http://127.0.0.1:9' },
     terminal: { mode: 'plain' },
     loki: { endpoint: 'http://127.0.0.1:9' },
+    k8s: { kubeconfig: join(import.meta.dirname, 'testdata/kubeconfig.yaml') },
   };
   return configs[name] ?? {};
 }

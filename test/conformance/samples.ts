@@ -21,6 +21,14 @@ export const sampleMetrics = defineMetrics({
     source: 'test',
     scope: 'netns',
   },
+  'skoop.sample.flow': {
+    instrument: 'counter',
+    unit: 'By',
+    description: 'Bytes to an address.',
+    attributes: { 'source.address': { description: 'From.' }, 'destination.address': { description: 'To.' } },
+    source: 'test',
+    scope: 'netns',
+  },
   'skoop.sample.queue': { instrument: 'gauge', unit: 'By', description: 'Queue.', source: 'test', scope: 'pod' },
   'skoop.sample.memory': {
     instrument: 'updowncounter',
@@ -51,6 +59,10 @@ const schema = makeSchema([
   {
     metric: sampleMetrics['skoop.sample.packets'],
     attributes: { 'network.io.direction': 'transmit', 'network.interface.name': 'eth0' },
+  },
+  {
+    metric: sampleMetrics['skoop.sample.flow'],
+    attributes: { 'source.address': '10.0.0.1', 'destination.address': '10.0.0.5' },
   },
   { metric: sampleMetrics['skoop.sample.queue'] },
   { metric: sampleMetrics['skoop.sample.memory'] },
@@ -95,6 +107,7 @@ function record(owner: Owner | undefined, seed: number): LogRecord {
     attributes: {
       'source.address': '10.0.0.1',
       'source.port': 40_000 + seed,
+      'destination.address': '10.0.0.5',
       'skoop.stack': ['0xffffffff81000000', '0xffffffff81000010'],
       'kubeskoop.type': 'PACKETLOSS',
     },
@@ -139,6 +152,17 @@ const entities: readonly Entity[] = [
     podUids: [podUid],
     containerIds: [containerId],
     firstSeenMs: testEpochMs,
+  },
+  {
+    kind: 'peer',
+    peer: 'pod',
+    uid: '0d1e2f3a-7a3c-4b1e-9d55-0a1b2c3d4e5f',
+    name: 'api-0',
+    namespace: 'shop',
+    ips: ['10.0.0.1'],
+    createdAtMs: testEpochMs - 60_000,
+    workload: { kind: 'StatefulSet', name: 'api', attributes: { 'k8s.statefulset.name': 'api' } },
+    node: 'other-node',
   },
 ];
 

@@ -42,6 +42,20 @@ describe('the chart', { skip }, () => {
     }
   });
 
+  test('without k8s.enabled there is no token, no right and no way to the API server', () => {
+    const objects = rendered(['-f', `${chart}/ci/all-values.yaml`, '--set', 'k8s.enabled=false']);
+    const kinds = objects.map((o) => o.kind);
+    assert.equal(kinds.includes('ClusterRole') || kinds.includes('ClusterRoleBinding'), false);
+    const { spec } = only(objects, 'DaemonSet').spec.template;
+    assert.equal(spec.automountServiceAccountToken, false);
+    assert.equal(
+      spec.volumes.some((v: KubernetesObject) => v.name === 'api'),
+      false,
+    );
+    assert.equal(/k8s/.test(only(objects, 'ConfigMap').data['pipeline.yaml']), false);
+    assert.equal(only(objects, 'NetworkPolicy').spec.egress.length, 1);
+  });
+
   test('renders with every option: disk queue, certificates, token, PodMonitor, NetworkPolicy', async () => {
     const objects = rendered(all);
     assert.deepEqual(objects.map((o) => o.kind).sort(), [
@@ -57,7 +71,11 @@ describe('the chart', { skip }, () => {
     assertLeastPrivilege(daemonSet, chartValues().capabilities);
     assertPorts(daemonSet, await configOf(only(objects, 'ConfigMap').data['pipeline.yaml']));
     const { spec, metadata } = daemonSet.spec.template;
-    assert.equal(spec.automountServiceAccountToken, true);
+    assert.equal(
+      spec.automountServiceAccountToken,
+      false,
+      'its place below /var/run is in the read-only /run of the node',
+    );
     assert.equal(spec.priorityClassName, undefined);
     assert.equal(spec.containers[0].image, 'registry.example/team/skoopline:1.2.3');
     assert.deepEqual([metadata.labels.team, metadata.annotations['example.org/team']], ['net', 'net']);
@@ -75,7 +93,25 @@ describe('the chart', { skip }, () => {
     );
     for (const { port } of monitored) assert.ok(ports.has(port), port);
     assert.equal(monitored[0].honorLabels, true);
-    for (const rule of only(objects, 'ClusterRole').rules) assert.deepEqual(rule.verbs, ['get', 'list', 'watch']);
+    assert.deepEqual(only(objects, 'ClusterRole').rules, [
+      { apiGroups: [''], resources: ['pods', 'services', 'nodes'], verbs: ['list', 'watch'] },
+    ]);
+    const api = spec.volumes.find((v: KubernetesObject) => v.name === 'api');
+    assert.deepEqual(
+      api.projected.sources.map((source: KubernetesObject) => Object.keys(source)[0]),
+      ['serviceAccountToken', 'configMap'],
+    );
+    const mounted = spec.containers[0].volumeMounts.find((m: KubernetesObject) => m.name === 'api');
+    const config = await configOf(only(objects, 'ConfigMap').data['pipeline.yaml']);
+    const asked = config.receivers.get('k8s')?.config as { service_account: string; max_peers: number };
+    assert.deepEqual([asked.service_account, asked.max_peers], [mounted.mountPath, 5000]);
+    for (const { receivers } of config.pipelines) assert.ok(receivers.includes('k8s'));
+    const policy = only(objects, 'NetworkPolicy').spec;
+    assert.deepEqual(policy.policyTypes, ['Ingress', 'Egress']);
+    assert.deepEqual(
+      policy.egress.map((rule: KubernetesObject) => rule.ports.map((p: KubernetesObject) => p.port)),
+      [[4318], [443, 6443]],
+    );
   });
 
   test('says AppArmor in the words of the Kubernetes it is for', () => {
