@@ -146,6 +146,24 @@ def xdp_drop(port, device='eth0'):
     return [bpf(28, struct.pack('<IIII', program, socket.if_nametoindex(device), 37, 2)), program]
 
 
+def take_posts(port, status):
+    """Answers every POST to this port of 127.0.0.1 with that status, as a backend that takes all; returns the list that grows: path and body of each."""
+    import gzip, http.server, threading
+    taken = []
+    class Taker(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers['Content-Length']))
+            taken.append((self.path, gzip.decompress(body) if self.headers['Content-Encoding'] == 'gzip' else body))
+            self.send_response(status)
+            self.send_header('Content-Length', '0')
+            self.end_headers()
+        def log_message(self, *_):
+            pass
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', port), Taker)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return taken
+
+
 def fill_conntrack(n):
     """Puts n assured connections into this namespace's table, which it then does not push out for new ones."""
     def attribute(kind, data):
@@ -169,6 +187,31 @@ def fill_conntrack(n):
             batch = []
     netlink.send(b''.join(batch)) if batch else None
     netlink.close()
+
+
+def race_in_conntrack(source, to, port, n):
+    """Sends n pairs of equal SYNs of new connections, both of a pair held by NFQUEUE 1 until neither is in the table: the second finds no place."""
+    def attribute(kind, data):
+        return struct.pack('<HH', len(data) + 4, kind) + data + b'\0' * (-len(data) % 4)
+    queue = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
+    queue.settimeout(10)
+    def tell(kind, body):
+        # NFNL_SUBSYS_QUEUE; nfgenmsg with the number of the queue
+        queue.send(struct.pack('<IHHIIBBH', len(body) + 20, 0x300 | kind, 1, 0, 0, 0, 0, socket.htons(1)) + body)
+    tell(2, attribute(1, struct.pack('!BBH', 1, 0, 0)))  # NFQNL_MSG_CONFIG: bind
+    tell(2, attribute(2, struct.pack('!IB', 0, 1)))  # NFQNL_COPY_META
+    raw(to, [ip_packet(source, to, 6, tcp_segment(source, to, 1024 + i // 2, port, 2)) for i in range(2 * n)])
+    held = []
+    while len(held) < 2 * n:
+        message, at = queue.recv(65536), 20
+        while at + 4 <= len(message):
+            size, kind = struct.unpack_from('<HH', message, at)
+            if kind & 0x7fff == 1:  # NFQA_PACKET_HDR
+                held.append(message[at + 4 : at + 8])
+            at += size + 3 & ~3
+    for packet in held:
+        tell(1, attribute(2, struct.pack('!I', 1) + packet))  # NFQNL_MSG_VERDICT: NF_ACCEPT
+    queue.close()
 
 
 def main():

@@ -67,7 +67,8 @@ export interface World {
   stop(): Promise<void>;
 }
 
-async function siteOf(bed: Bed, pod: Pod | undefined): Promise<Site> {
+/** A pod (undefined: the node) with a Python of its own in its network namespace; stop its hands in the end. */
+export async function siteOf(bed: Bed, pod: Pod | undefined): Promise<Site> {
   const at = pod === undefined ? {} : { netnsOfPid: pod.pid };
   const hands = await startHands(bed.node, pod?.pid);
   return {

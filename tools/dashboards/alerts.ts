@@ -133,6 +133,14 @@ const agent: readonly Alert[] = [
     'Its log says why; it is tried again.',
   ),
   alert(
+    'SkooplineReceiverFails',
+    'warning',
+    '10m',
+    `sum by (instance, receiver, what) (rate(${own('otelcol_receiver_failures_total')}{}[5m])) > 0`,
+    'A part of the receiver {{ $labels.receiver }} of {{ $labels.instance }} does not work: {{ $labels.what }}',
+    'It runs, but again and again it fails at this; of cri, pods that come now get no names. Its log says why.',
+  ),
+  alert(
     'SkooplineQueueNearlyFull',
     'warning',
     '5m',

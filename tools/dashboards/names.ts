@@ -25,6 +25,7 @@ export const ownMetrics = [
   'otelcol_process_cpu_seconds_total',
   'otelcol_process_memory_rss',
   'otelcol_receiver_accepted_metric_points_total',
+  'otelcol_receiver_failures_total',
   'otelcol_receiver_refused_metric_points_total',
   'nodejs_eventloop_delay_p99',
 ] as const;
