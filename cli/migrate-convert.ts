@@ -196,6 +196,8 @@ function receiversOf(metrics: ReadonlyMap<string, Section>, events: ReadonlyMap<
 
 function ebpfProbe(name: string, metrics: ReadonlyMap<string, Section>, events: ReadonlyMap<string, Section>): Section {
   const section: Section = { enabled: true, ...metrics.get(name), ...events.get(name) };
+  // KubeSkoop measures queue and driver; here the driver is asked for.
+  if (name === 'netiftxlat') section['xmit'] = true;
   // KubeSkoop counts at the interfaces of the node; here that is a choice.
   return name === 'flow' ? { ...section, namespaces: 'node' } : { ...section, events: events.has(name) };
 }

@@ -135,6 +135,11 @@ test('a probe for metrics only sends no events', async () => {
   assert.equal(pipeline.receivers.ebpf.probes.tcpretrans.events, true);
 });
 
+test('netiftxlat measures the driver, too, as KubeSkoop does: kubeskoop_netiftxlat_netdevslow100ms has no other source', async () => {
+  const { pipeline } = await converted(metrics('netiftxlat'));
+  assert.equal(pipeline.receivers.ebpf.probes.netiftxlat.xmit, true);
+});
+
 test('arguments, whatever their case, as mapstructure reads them', async () => {
   const { pipeline, notes } = await converted({
     port: 9102,
