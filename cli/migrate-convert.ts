@@ -67,11 +67,13 @@ export function convert(config: KubeskoopConfig, note: Note): Section | undefine
   );
   const metricReceivers = ['procfs', 'netlink', 'ebpf'].filter((id) => uses(id, metrics));
   const eventReceivers = ['netlink', 'ebpf'].filter((id) => uses(id, events));
+  // The names that KubeSkoop's flow labels have for both ends.
+  const named = metrics.has('flow') ? ['peer'] : [];
   const pipelines: Section = {};
   if (metrics.size > 0) {
     pipelines['metrics'] = {
       receivers: [...metricReceivers, 'cri'],
-      processors: ['memory_limiter', 'netns', 'pod', 'limit_series'],
+      processors: ['memory_limiter', 'netns', 'pod', ...named, 'limit_series'],
       exporters: ['prometheus'],
     };
   }
@@ -88,6 +90,7 @@ export function convert(config: KubeskoopConfig, note: Note): Section | undefine
       memory_limiter: {},
       netns: {},
       pod: labelKeys.length > 0 ? { labels: [...new Set(labelKeys)] } : {},
+      ...(named.length > 0 ? { peer: { local: true } } : {}),
       ...(events.size > 0 ? { symbolize: {} } : {}),
       ...(metrics.size > 0 ? { limit_series: {} } : {}),
     },

@@ -93,7 +93,10 @@ function section(root: Map_, name: string, keys: readonly string[], note: Note):
 function noteController(root: Map_, note: Note): void {
   if (root['enableController'] !== true) return;
   const why = 'There is no controller here: no packet capture, no ping mesh, no web console.';
-  note('enableController', `${why} Remote ends in metrics and events are addresses.`);
+  note(
+    'enableController',
+    `${why} Remote ends are named by processors.peer: pods of this node, and the whole cluster with the receiver k8s.`,
+  );
 }
 
 function boolean(value: unknown, path: string, note: Note): boolean | undefined {

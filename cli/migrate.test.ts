@@ -154,6 +154,8 @@ test('arguments, whatever their case, as mapstructure reads them', async () => {
   });
   assert.deepEqual(notes, []);
   const p = pipeline.receivers.ebpf.probes;
+  assert.deepEqual(pipeline.processors.peer, { local: true });
+  assert.ok(pipeline.service.pipelines.metrics.processors.includes('peer'));
   assert.deepEqual([p.flow.interface_name, p.flow.enable_port_in_label, p.flow.namespaces], ['eth*', true, 'node']);
   assert.equal(p.packetloss.enable_stack, true);
   assert.deepEqual(p.softirq.types, ['net_rx', 'block']);
