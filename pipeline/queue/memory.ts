@@ -30,6 +30,8 @@ const sampled = 16;
 const recordBytes = 160;
 const snapshotBytes = 160;
 const entityBytes = 1024;
+/** Thousands of peers are the same objects in each list of their source: a list holds on to places only. */
+const peerBytes = 16;
 
 /** Heap a batch holds on to, in bytes, estimated from a sample of its records. Schemas and resources are shared and not counted. */
 export function estimateBytes(batch: Batch): number {
@@ -37,7 +39,7 @@ export function estimateBytes(batch: Batch): number {
     case 'metrics':
       return batch.snapshots.reduce((n, s) => n + s.values.byteLength + snapshotBytes, 0);
     case 'entities':
-      return batch.entities.length * entityBytes;
+      return batch.entities.reduce((n, e) => n + (e.kind === 'peer' ? peerBytes : entityBytes), 0);
     case 'logs': {
       const { records } = batch;
       if (records.length === 0) return 0;

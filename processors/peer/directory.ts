@@ -75,10 +75,11 @@ export class Directory {
     return best && { named: best.named, isGone: isGone(best, timeMs) };
   }
 
-  /** Addresses of a pod of this node; of the node itself for what is no pod, or shares its network. */
+  /** Addresses of a pod of this node; of the node itself for what is no pod, or shares its network; none of a pod that nobody told of. */
   ownAddresses(podUid: unknown): ReadonlySet<string> {
-    const own = typeof podUid === 'string' ? this.#ownPods.get(podUid)?.ips : undefined;
-    return own === undefined || own.size === 0 ? this.#ownNode.ips : own;
+    if (typeof podUid !== 'string') return this.#ownNode.ips;
+    const own = this.#ownPods.get(podUid)?.ips ?? noAddresses;
+    return own.size === 0 && this.#ownPods.has(podUid) ? this.#ownNode.ips : own;
   }
 
   /** Where it is, as far as anybody told. */

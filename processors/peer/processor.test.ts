@@ -217,6 +217,17 @@ describe('events', () => {
     assert.deepEqual([own['skoop.peer.k8s.pod.name'], own['skoop.local.k8s.node.name']], ['web-1', undefined]);
   });
 
+  test('a hostNetwork pod’s end is the node’s; a pod that nobody told of has no end of its own', () => {
+    const t = start();
+    const agent = { ...cart, uid: 'agent', name: 'agent', hostNetwork: true, ips: [] };
+    t.know('cri', testEpochMs, agent);
+    t.know('k8s', testEpochMs, node('node-a', '192.0.2.10', 'z1'), peer('web-1', '10.2.0.7'));
+    const of = (uid: string) =>
+      t.event(tuple('10.2.0.7', '192.0.2.10'), deepFreeze({ attributes: { 'k8s.pod.uid': uid } }));
+    assert.equal(of('agent')['skoop.peer.k8s.pod.name'], 'web-1');
+    assert.equal(of('unknown')['skoop.peer.k8s.node.name'], 'node-a');
+  });
+
   test('an address that is given again: the newest, and for what came before it the former', () => {
     const t = start();
     t.know('cri', testEpochMs, cart);
