@@ -1,10 +1,10 @@
 /**
- * What the default pipeline costs while nobody looks: `node bench/idle.ts [--pods 50] [--seconds 60] [--settle 60]`. Needs root and containerd.
+ * What the default pipeline costs while nobody looks: `node bench/idle.ts [--pods 50] [--seconds 60] [--settle 60] [--whole]`. Needs root and containerd.
  *
  * `pipeline.yaml` as shipped (from dist/, only its ports changed) in a node with real pods; beside it, at the same time, the same with one receiver
  * each, and the same from source with types stripped at load. CPU time is the kernel's own account of each thread, so that others on the machine
  * change it little. Probes watch the whole machine: events/s says how much
- * others made happen on it, which is not idle. --profile also writes a CPU profile of the pipeline to .output/bench/.
+ * others made happen on it, which is not idle. --whole leaves out the parts; --profile also writes a CPU profile of the pipeline to .output/bench/.
  */
 import { mkdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -26,6 +26,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '60' },
     settle: { type: 'string', default: '60' },
     profile: { type: 'boolean', default: false },
+    whole: { type: 'boolean', default: false },
   },
 });
 const pods = Number(values.pods);
@@ -41,10 +42,12 @@ interface Contender {
 const profiles = `${import.meta.dirname}/../.output/bench`;
 mkdirSync(profiles, { recursive: true });
 const whole: Contender = { name: 'default pipeline', config: defaultPipeline() };
-const parts: Contender[] = [
-  ...Object.keys(defaultPipeline()['receivers']).map((id) => ({ name: `${id} alone`, config: withReceivers(id) })),
-  { name: 'default, from source', config: defaultPipeline(), from: 'source' },
-];
+const parts: Contender[] = values.whole
+  ? []
+  : [
+      ...Object.keys(defaultPipeline()['receivers']).map((id) => ({ name: `${id} alone`, config: withReceivers(id) })),
+      { name: 'default, from source', config: defaultPipeline(), from: 'source' },
+    ];
 if (values.profile) {
   const flags = ['--cpu-prof', `--cpu-prof-dir=${profiles}`, '--cpu-prof-name=idle.cpuprofile'];
   parts.push({ name: 'default, profiled', config: defaultPipeline(), flags });
@@ -102,7 +105,7 @@ try {
   };
   const alone = await measure([whole]);
   const loadAlone = load();
-  const rows = [...alone, ...(await measure(parts))];
+  const rows = [...alone, ...(parts.length > 0 ? await measure(parts) : [])];
   console.log(
     `${pods} pods, ${seconds} s after ${values.settle} s of settling; load average ${loadAlone}, then ${load()}`,
   );

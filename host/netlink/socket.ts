@@ -278,8 +278,10 @@ export function explanation(m: NetlinkMessage): string | undefined {
   return undefined;
 }
 
+/** An option's value for the time of the call: sockets are opened by the hundred each round. */
+const word = Buffer.alloc(4);
+
 function setOption(fd: number, level: number, option: number, value: number): number {
-  const word = Buffer.alloc(4);
   word.writeInt32LE(value);
   return libc.setsockopt(fd, level, option, word, 4);
 }

@@ -19,8 +19,8 @@ import { bootTimeMs, processBirthMs, type ScrapeContext } from './scrape.ts';
 import { type Slices, Stopped } from './slices.ts';
 import { TcpsummaryScraper } from './tcpsummary.ts';
 
-/** An inventory that another receiver took at most this long ago is good enough. */
-const freshMs = 500;
+/** An inventory that another receiver took at most this long ago is good enough: netlink's of the same interval, a second before (`initial_delay`). */
+const freshMs = 2000;
 /** Entities are sent again at least once in so many rounds, for consumers that came later. */
 const entitiesEvery = 20;
 

@@ -91,9 +91,9 @@ for line in sys.stdin:
 class Collector {
   readonly #collection: Collection;
   constructor() {
-    // An inventory of the last half second would be taken over, and with it namespaces that are no more: time runs fast here.
+    // An inventory of the last two seconds would be taken over, and with it namespaces that are no more: time runs fast here.
     let elapsedMs = 0;
-    const clock = { ...systemClock, monotonicMs: () => (elapsedMs += 1000) };
+    const clock = { ...systemClock, monotonicMs: () => (elapsedMs += 3000) };
     const context = { ...testContext({ id: 'procfs' }), clock };
     const on = Object.fromEntries(metrics.map((m) => [m.name, { enabled: true }]));
     this.#collection = new Collection(

@@ -60,9 +60,9 @@ describe('an inode that is used again', () => {
   let bornMs: number;
 
   before(async () => {
-    // Time runs fast: an inventory of the last half second would be taken over.
+    // Time runs fast: an inventory of the last two seconds would be taken over.
     let elapsedMs = 0;
-    const clock = { ...systemClock, monotonicMs: () => (elapsedMs += 1000) };
+    const clock = { ...systemClock, monotonicMs: () => (elapsedMs += 3000) };
     const root = new ProcRoot();
     const context = { ...testContext(), clock };
     const collection = new Collection(procfsConfig.parse({}), context, root);
