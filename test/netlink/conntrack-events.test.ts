@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BehaviorSubject } from 'rxjs';
+import { netnsCookie } from '../../host/netns/cookie.ts';
 import type { LogRecord } from '../../pipeline/batch.ts';
 import { ConntrackEvents } from '../../receivers/netlink/conntrack-events.ts';
 import {
@@ -112,7 +113,7 @@ test('a real connection under DNAT: new, update, destroy with both tuples, state
   l.listener.close();
   const began = l.records.find((r) => r.eventName === 'skoop.conntrack.new');
   const ended = l.records.find((r) => r.eventName === 'skoop.conntrack.destroy');
-  assert.deepEqual(began?.owner, { netns: ns.inode });
+  assert.deepEqual(began?.owner, { netns: ns.inode, netnsCookie: netnsCookie(ns.path) });
   const { 'source.port': port, ...rest } = began?.attributes ?? {};
   assert.deepEqual(rest, {
     'kubeskoop.type': 'ConntrackNew',
