@@ -1,7 +1,7 @@
 /**
- * What each probe costs at each hit: `node bench/probe-cost.ts [--seconds 3]`. Needs root.
+ * What each probe costs at each hit: `node bench/probe-cost.ts [--seconds 3] [--all]`. Needs root.
  *
- * Loads every probe of the default config, as `skoopline doctor` does, and makes traffic in two network namespaces of its own meanwhile: requests and
+ * Loads every probe of the default config (`--all`: those that are off by default too), as `skoopline doctor` does, and makes traffic in two network namespaces of its own meanwhile: requests and
  * answers over TCP and UDP, connects to closed ports, drops. The kernel's own statistics (bpf_enable_stats) give time and hits; the 30 ns
  * that an empty program shows are taken off.
  */
@@ -9,9 +9,12 @@ import { parseArgs } from 'node:util';
 import { systemClock } from '../pipeline/clock.ts';
 import { testContext } from '../pipeline/testing.ts';
 import receiver from '../receivers/ebpf/index.ts';
+import { probes } from '../receivers/ebpf/probes.ts';
 import { connect, Netns } from '../test/bpf/harness.ts';
 
-const { values } = parseArgs({ options: { seconds: { type: 'string', default: '3' } } });
+const { values } = parseArgs({
+  options: { seconds: { type: 'string', default: '3' }, all: { type: 'boolean', default: false } },
+});
 const seconds = Number(values.seconds);
 
 const server = `import socket,threading
@@ -53,7 +56,9 @@ using _server = await b.start(server);
 const loading = 20;
 using _client = await a.start(client(Date.now() / 1000 + seconds + loading));
 const context = { ...testContext({ id: 'ebpf' }), clock: systemClock };
-const findings = await receiver.diagnose!(receiver.config.parse({}), context, { seconds });
+const everything = Object.fromEntries(probes.map((p) => [p.name, { enabled: true }]));
+const config = receiver.config.parse(values.all ? { probes: everything } : {});
+const findings = await receiver.diagnose!(config, context, { seconds });
 for (const { subject, status, text, data } of findings.filter((f) => f.subject.startsWith('probe '))) {
   if (status === 'off') {
     console.log(`${subject.slice(6).padEnd(16)} off: ${text}`);
