@@ -3,13 +3,15 @@
  * dns: how fast and how well pods' questions are answered. Client side: a question is a datagram to port 53 that a socket of this
  * namespace sends; what is forwarded for others, and what servers send, is none.
  *
- * Hooks: the tracepoints net:net_dev_queue (the question, with its socket) and net:netif_receive_skb (the answer, on any interface, lo
- * too), both with BTF since v5.5. Both are where addresses are as on the wire on this side of any NAT, so that question and answer agree.
- * A program of type syscall (since v5.14), run at each reading, looks for questions without answer.
+ * Hooks: where functions can be watched, those that only datagrams go through: ip_send_skb and ip6_send_skb (the question leaves its socket),
+ * __udp_enqueue_schedule_skb (the answer reaches its socket). Elsewhere the tracepoints net:net_dev_queue and net:netif_receive_skb (the
+ * answer, on any interface, lo too), both with BTF since v5.5, which fire for every packet. Each pair is on the same side of any NAT, so that
+ * question and answer agree. A program of type syscall (since v5.14), run at each reading, looks for questions without answer.
  *
- * Cost: 20 ns for each packet of the machine, 50 ns for those that arrive while a question is open: on by default.
+ * Cost: functions: 50 ns for each datagram. Tracepoints: a call for each packet of the machine, 50 ns more for those that arrive while a question
+ * is open. On by default.
  * Cannot see: DNS over TCP, TLS, HTTPS; other ports than 53; answers whose DNS header lies in a page fragment (no driver known to
- * leave less than 128 bytes in front); questions behind IPv6 extension headers.
+ * leave less than 128 bytes in front); questions behind IPv6 extension headers. By functions, an answer to a socket that was closed meanwhile.
  */
 #include "dns.event.h"
 #include "skl/count.h"
@@ -213,21 +215,14 @@ static __always_inline void remember(struct skl_dns_ask_key *key, const struct s
 	}
 }
 
-SEC("tp_btf/net_dev_queue")
-int BPF_PROG(skl_question, struct sk_buff *skb)
+/* A datagram of a socket to the port: counted and remembered when it is a question. */
+static __always_inline int question(const struct sock *sk, __be16 protocol, const void *nh, const void *end)
 {
-	const void *nh = skb->head + skb->network_header;
-	const void *end = skb->data + (skb->len - skb->data_len);
 	struct skl_dns_ask_key key = {};
 	struct skl_dns_key count = { .what = DNS_QUERIES };
 	struct dns_packet p = {};
-	struct sock *sk = skb->sk;
 
-	/* without a call for TCP; of what is no full socket this reads something else, and the header decides */
-	if (!sk || sk->sk_protocol != IPPROTO_UDP || !concerns(skb->protocol, nh, 2))
-		return 0;
-	/* the reference to the socket stays while a packet crosses into another namespace: there it is not the socket's any more */
-	if (sk->__sk_common.skc_net.net != skb->dev->nd_net.net || !parse(&p, skb->protocol, nh, end))
+	if (!parse(&p, protocol, nh, end))
 		return 0;
 	if (bpf_probe_read_kernel(&p.message, sizeof(p.message), p.question - DNS_HEADER) || (p.message.flags & 0xf8))
 		return 0; /* an answer, or no standard query */
@@ -239,6 +234,62 @@ int BPF_PROG(skl_question, struct sk_buff *skb)
 	skl_add(&skl_dns_count, &count, 1);
 	remember(&key, sk, &p);
 	return 0;
+}
+
+SEC("tp_btf/net_dev_queue")
+int BPF_PROG(skl_question, struct sk_buff *skb)
+{
+	const void *nh = skb->head + skb->network_header;
+	struct sock *sk = skb->sk;
+
+	/* without a call for TCP; of what is no full socket this reads something else, and the header decides */
+	if (!sk || sk->sk_protocol != IPPROTO_UDP || !concerns(skb->protocol, nh, 2))
+		return 0;
+	/* the reference to the socket stays while a packet crosses into another namespace: there it is not the socket's any more */
+	if (sk->__sk_common.skc_net.net != skb->dev->nd_net.net)
+		return 0;
+	return question(sk, skb->protocol, nh, skb->data + (skb->len - skb->data_len));
+}
+
+/* The end of what lies in one piece. */
+static __always_inline const void *linear_end(const struct sk_buff *skb)
+{
+	return BPF_CORE_READ(skb, data) + (BPF_CORE_READ(skb, len) - BPF_CORE_READ(skb, data_len));
+}
+
+/* Sent by a socket and not stamped with its protocol yet. */
+static __always_inline int sends(const struct sk_buff *skb, __be16 protocol)
+{
+	const void *nh = BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, network_header);
+	struct sock *sk = BPF_CORE_READ(skb, sk);
+
+	if (!sk || !concerns(protocol, nh, 2))
+		return 0;
+	return question(sk, protocol, nh, linear_end(skb));
+}
+
+SEC("fentry/ip_send_skb")
+int BPF_PROG(skl_ask4_fe, struct net *net, struct sk_buff *skb)
+{
+	return sends(skb, bpf_htons(ETH_P_IP));
+}
+
+SEC("fentry/ip6_send_skb")
+int BPF_PROG(skl_ask6_fe, struct sk_buff *skb)
+{
+	return sends(skb, bpf_htons(ETH_P_IPV6));
+}
+
+SEC("kprobe/ip_send_skb")
+int BPF_KPROBE(skl_ask4_kp, struct net *net, struct sk_buff *skb)
+{
+	return sends(skb, bpf_htons(ETH_P_IP));
+}
+
+SEC("kprobe/ip6_send_skb")
+int BPF_KPROBE(skl_ask6_kp, struct sk_buff *skb)
+{
+	return sends(skb, bpf_htons(ETH_P_IPV6));
 }
 
 static __always_inline void answered(struct skl_dns_ask_key *key, const struct skl_dns_ask *found, __u8 rcode)
@@ -262,20 +313,16 @@ static __always_inline void answered(struct skl_dns_ask_key *key, const struct s
 		tell(key, ask, DNS_FAILED, rcode, ns);
 }
 
-SEC("tp_btf/netif_receive_skb")
-int BPF_PROG(skl_answer, struct sk_buff *skb)
+/* A datagram from the port that came into a namespace. */
+static __always_inline int answer(const struct skl_owner *owner, __be16 protocol, const void *nh, const void *end)
 {
-	const void *nh = skb->data;
-	const void *end = nh + (skb->len - skb->data_len);
-	struct skl_dns_ask_key key = {};
+	struct skl_dns_ask_key key = { .owner = *owner };
 	struct dns_packet p = {};
 	struct skl_dns_ask *ask;
 
-	if (!skl_open || !concerns(skb->protocol, nh, 0) || !parse(&p, skb->protocol, nh, end))
+	if (!parse(&p, protocol, nh, end))
 		return 0;
 	if (bpf_probe_read_kernel(&p.message, sizeof(p.message), p.question - DNS_HEADER) || !(p.message.flags & 0x80))
-		return 0;
-	if (!skl_owner_of_dev(&key.owner, skb->dev))
 		return 0;
 	skl_tuple_swap(&p.tuple);
 	key.tuple = p.tuple;
@@ -284,6 +331,40 @@ int BPF_PROG(skl_answer, struct sk_buff *skb)
 	if (ask)
 		answered(&key, ask, p.message.rcode & 0xf);
 	return 0;
+}
+
+SEC("tp_btf/netif_receive_skb")
+int BPF_PROG(skl_answer, struct sk_buff *skb)
+{
+	const void *nh = skb->data;
+	struct skl_owner owner = {};
+
+	if (!skl_open || !concerns(skb->protocol, nh, 0) || !skl_owner_of_dev(&owner, skb->dev))
+		return 0;
+	return answer(&owner, skb->protocol, nh, nh + (skb->len - skb->data_len));
+}
+
+static __always_inline int reaches(const struct sock *sk, const struct sk_buff *skb)
+{
+	const void *nh = BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, network_header);
+	__be16 protocol = BPF_CORE_READ(skb, protocol);
+	struct skl_owner owner = {};
+
+	if (!skl_open || !concerns(protocol, nh, 0) || !skl_owner_of_sock(&owner, sk))
+		return 0;
+	return answer(&owner, protocol, nh, linear_end(skb));
+}
+
+SEC("fentry/__udp_enqueue_schedule_skb")
+int BPF_PROG(skl_reach_fe, struct sock *sk, struct sk_buff *skb)
+{
+	return reaches(sk, skb);
+}
+
+SEC("kprobe/__udp_enqueue_schedule_skb")
+int BPF_KPROBE(skl_reach_kp, struct sock *sk, struct sk_buff *skb)
+{
+	return reaches(sk, skb);
 }
 
 struct sweep {

@@ -12,16 +12,15 @@ import { SeriesMemo, thresholdNs } from './series-memo.ts';
 
 const hooks: readonly HookSpec[] = [
   {
-    name: 'question',
-    purpose: 'questions that sockets send',
+    name: 'datagrams',
+    purpose: 'questions that sockets send, and their answers',
     required: true,
-    choices: [{ programs: ['skl_question'], arguments: 1 }],
-  },
-  {
-    name: 'answer',
-    purpose: 'answers that arrive',
-    required: true,
-    choices: [{ programs: ['skl_answer'], arguments: 1 }],
+    choices: [
+      // Functions before tracepoints: those run for datagrams, the tracepoints for each packet of the machine.
+      { programs: ['skl_ask4_fe', 'skl_ask6_fe', 'skl_reach_fe'] },
+      { programs: ['skl_ask4_kp', 'skl_ask6_kp', 'skl_reach_kp'] },
+      { programs: ['skl_question', 'skl_answer'], arguments: 1, note: 'Runs for each packet of the machine.' },
+    ],
   },
   {
     name: 'sweep',
@@ -38,7 +37,8 @@ const config = z.strictObject({
 });
 type Config = z.output<typeof config>;
 
-const source = 'tracepoints net:net_dev_queue, net:netif_receive_skb; UDP port 53';
+const source =
+  'ip_send_skb(), ip6_send_skb(), __udp_enqueue_schedule_skb() or tracepoints net:net_dev_queue, net:netif_receive_skb; UDP port 53';
 
 export const metrics = defineMetrics({
   'skoop.dns.queries': {
