@@ -216,6 +216,8 @@ describe('the view of the node', () => {
           'network.io.direction': 'transmit',
           'source.address': '10.0.0.2',
           'destination.address': '10.0.0.9',
+          // Named from the second round on: it is the same flow.
+          ...(transmit > 0 ? { 'skoop.peer.k8s.service.name': 'payments' } : {}),
         },
         value: transmit,
       },
@@ -248,8 +250,8 @@ describe('the view of the node', () => {
         ],
         ['ebpf/flow', { web: flow(receive, transmit) }],
       );
-    round(0, 0);
-    round(1500, 3000);
+    round(1500, 0);
+    round(3000, 3000);
     const page = pod('web')!;
     assert.deepEqual(page.tcpConnections, { established: 7 });
     assert.deepEqual(page.listeners, [{ address: '0.0.0.0', port: '80', queue: 3, limit: 5 }]);
@@ -265,7 +267,7 @@ describe('the view of the node', () => {
           pod: 'web',
           namespace: 'shop',
           peer: '10.0.0.9',
-          peerName: undefined,
+          peerName: 'payments',
           peerKey: undefined,
           transport: '',
           sentBytesPerSecond: 200,

@@ -269,6 +269,14 @@ export const attributes = {
   localAddress: 'network.local.address',
   localPort: 'network.local.port',
   peerAddress: 'network.peer.address',
+  peerPrefix: 'skoop.peer.',
+  /** Names of the far end that the processor `peer` gives, the most telling first. */
+  peerNames: [
+    'skoop.peer.k8s.pod.name',
+    'skoop.peer.k8s.service.name',
+    'skoop.peer.workload.name',
+    'skoop.peer.k8s.node.name',
+  ],
   sourceAddress: 'source.address',
   destinationAddress: 'destination.address',
   overflow: 'otel.metric.overflow',

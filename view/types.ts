@@ -105,10 +105,11 @@ export interface Flow {
   readonly key: string;
   readonly pod: string;
   readonly namespace: string;
-  /** Address of the other end. */
+  /** Address of the other end; where flows are summed by workload, the workload. */
   readonly peer: string;
-  /** Where it is a pod of this node. */
+  /** A pod of this node, or what the cluster calls it. */
   readonly peerName: string | undefined;
+  /** Where it is a pod of this node. */
   readonly peerKey: string | undefined;
   readonly transport: string;
   readonly sentBytesPerSecond: number;
