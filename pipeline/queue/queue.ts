@@ -3,6 +3,7 @@ import type { Batch } from '../batch.ts';
 import { itemCount } from '../batch.ts';
 import { type ComponentContext, type Exporter, type PushResult, RetryableError } from '../component.ts';
 import { errnoOf, messageOf } from '../errors.ts';
+import { itemsOf } from '../items.ts';
 import { type Accounts, type Books, type DropReason, makeBooks } from './accounts.ts';
 import type { QueueConfig } from './config.ts';
 import { Endpoint } from './endpoint.ts';
@@ -75,7 +76,7 @@ export class Queue implements DeliveryQueue {
   }
 
   offer(batch: Batch): void {
-    const items = itemCount(batch);
+    const items = itemsOf(batch);
     if (items === 0) return;
     this.#books.offered(items);
     const weighed = this.#admit(batch, items);
