@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { afterEach, describe, it } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { ServiceDescription } from '../../pipeline/service-view.ts';
@@ -120,6 +121,14 @@ describe('the page over HTTP', () => {
     assert.equal((await ask(url, '/', { headers: { 'sec-fetch-site': 'same-origin' } })).status, 200);
     assert.equal(hostOf('a b'), undefined);
     assert.equal(hostOf('[::1]:80'), '::1');
+  });
+
+  it('listens at both addresses of localhost', async () => {
+    const { url } = await started({ endpoint: 'localhost:0' });
+    assert.match(url, /^http:\/\/127\.0\.0\.1:/);
+    const { port } = new URL(url);
+    assert.equal((await ask(url, '/icon.svg')).status, 200);
+    if (existsSync('/proc/net/if_inet6')) assert.equal((await ask(`http://[::1]:${port}`, '/icon.svg')).status, 200);
   });
 
   it('says what to do when the address is taken', async () => {

@@ -39,7 +39,7 @@ export class PageServer {
   readonly #viewers: Viewers;
   readonly #watch: Watch;
   readonly #hosts: ReadonlySet<string>;
-  #server: Server | undefined;
+  #servers: readonly Server[] = [];
   #assets: Promise<ReadonlyMap<string, Asset>> | undefined;
 
   constructor({ config, context, viewers, watch }: PageServerOptions) {
@@ -52,13 +52,25 @@ export class PageServer {
 
   /** `http://127.0.0.1:9466`; undefined while nothing is served. */
   get url(): string | undefined {
-    const bound = this.#server?.address() as AddressInfo | null | undefined;
+    const bound = this.#servers[0]?.address() as AddressInfo | null | undefined;
     if (!bound) return undefined;
     return `http://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`;
   }
 
   /** @throws AgentError when the address cannot be listened on. */
   async start(): Promise<void> {
+    const { endpoint } = this.#config;
+    const { host, port } = splitAddress(endpoint);
+    const first = await listen(this.#make(), host === 'localhost' ? '127.0.0.1' : host, port, endpoint);
+    this.#servers = [first];
+    if (host !== 'localhost') return;
+    // Browsers ask at ::1 first. A machine without IPv6 has one address less.
+    const bound = (first.address() as AddressInfo).port;
+    const second = await listen(this.#make(), '::1', bound, endpoint).catch(() => undefined);
+    if (second) this.#servers = [first, second];
+  }
+
+  #make(): Server {
     const server = createServer({ requestTimeout: 10_000, headersTimeout: 5000 }, (request, response) => {
       request.resume();
       this.#answer(request, response).catch((error) => {
@@ -68,18 +80,16 @@ export class PageServer {
     });
     server.maxConnections = this.#config.max_viewers * connectionsPerViewer;
     server.on('clientError', (_error: Error, socket: Socket) => socket.destroy());
-    await listen(server, this.#config.endpoint);
-    this.#server = server;
+    return server;
   }
 
   async stop(): Promise<void> {
-    const server = this.#server;
-    this.#server = undefined;
-    if (!server) return;
-    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+    const servers = this.#servers;
+    this.#servers = [];
+    const closed = servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
     this.#viewers.close();
-    server.closeAllConnections();
-    await closed;
+    for (const server of servers) server.closeAllConnections();
+    await Promise.all(closed);
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -166,8 +176,7 @@ function plain(response: ServerResponse, status: number, text: string): void {
   response.end(body);
 }
 
-function listen(server: Server, endpoint: string): Promise<void> {
-  const { host, port } = splitAddress(endpoint);
+function listen(server: Server, host: string | undefined, port: number, endpoint: string): Promise<Server> {
   return new Promise((resolve, reject) => {
     const failed = (error: Error) => {
       const why = errnoOf(error) === 'EADDRINUSE' ? 'the address is in use' : messageOf(error);
@@ -177,7 +186,7 @@ function listen(server: Server, endpoint: string): Promise<void> {
     server.once('error', failed);
     server.listen({ port, ...(host === undefined ? {} : { host }) }, () => {
       server.off('error', failed);
-      resolve();
+      resolve(server);
     });
   });
 }

@@ -15,7 +15,8 @@ export function ask(
   options: { readonly method?: string; readonly headers?: Readonly<Record<string, string>> } = {},
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const { hostname, port } = new URL(url);
+    const { port, hostname: bracketed } = new URL(url);
+    const hostname = bracketed.replace(/^\[|\]$/g, '');
     const sent = request({ hostname, port, path, agent: false, ...options }, (response) => {
       let body = '';
       response.setEncoding('utf8').on('data', (text: string) => {
