@@ -104,7 +104,8 @@ export function podTopic(view: () => NodeView, key: string): Topic {
 
 export function flowsTopic(view: () => NodeView): Topic {
   return new SnapshotTopic((): FlowsMessage => {
-    const { observed, flows } = view().flows();
+    const { observed, flows: all } = view().flows();
+    const flows = all.filter((f) => f.sentBytesPerSecond + f.receivedBytesPerSecond > 0);
     const rest = flows.slice(maxFlows);
     const bytesPerSecond = rest.reduce((n, f) => n + f.sentBytesPerSecond + f.receivedBytesPerSecond, 0);
     return { observed, flows: flows.slice(0, maxFlows), rest: { flows: rest.length, bytesPerSecond } };

@@ -173,12 +173,15 @@ function flow(a: EventRow['attributes']): string {
 
 /** The event in a few words: its telling attributes, else its sentence. */
 function what({ attributes: a, body }: EventRow): (string | Node)[] {
-  const keys = telling.filter((k) => a[k] !== undefined);
-  if (keys.length === 0) {
-    const rest = Object.keys(a).filter((k) => !placed.has(k));
-    return rest.length > 0 ? rest.slice(0, 4).map((k) => pair(k, a[k]!)) : [body];
-  }
-  return keys.map((k) => pair(k, a[k]!));
+  const told = telling.filter((k) => a[k] !== undefined);
+  const keys =
+    told.length > 0
+      ? told
+      : Object.keys(a)
+          .filter((k) => !placed.has(k))
+          .slice(0, 4);
+  // The spaces are where a line may break.
+  return keys.length > 0 ? keys.flatMap((k) => [pair(k, a[k]!), ' ']) : [body];
 }
 
 function pair(key: string, value: string): Node {

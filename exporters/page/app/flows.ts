@@ -75,7 +75,7 @@ export function flowsView({ root }: Shell): View {
     note.hidden = observed && flows.length > 0;
     for (const part of [tools, drawing, scroll]) part.hidden = !observed || flows.length === 0;
     if (!observed) putNew(note, 'off', howToSwitchOn);
-    else putNew(note, 'none', () => [h('p', {}, 'Flows are watched; none has been seen yet.')]);
+    else putNew(note, 'none', () => [h('p', {}, 'Flows are watched; nothing flows at this moment.')]);
     const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
     const rows = flows.filter((f) =>
       words.every((w) =>
@@ -155,8 +155,8 @@ function drawSankey({ ends, bands }: { ends: End[]; bands: Band[] }): SVGSVGElem
     .nodePadding(15)
     .nodeSort((a, b) => (b.value ?? 0) - (a.value ?? 0))
     .extent([
-      [size.margin, 4],
-      [size.width - size.margin, height - 4],
+      [size.margin, 10],
+      [size.width - size.margin, height - 10],
     ]);
   const { nodes, links } = layout({ nodes: ends.map((e) => ({ ...e })), links: bands.map((b) => ({ ...b })) });
   const path = sankeyLinkHorizontal<End, Band>();

@@ -80,7 +80,7 @@ const columns: readonly Column<PodRow>[] = [
 ];
 
 /** The list of pods, most trouble first. */
-export function podsView({ root, query, reopen }: Shell): View {
+export function podsView({ root, query }: Shell): View {
   const strip = h('dl', { class: 'strip' });
   const input = h('input', {
     type: 'search',
@@ -129,7 +129,6 @@ export function podsView({ root, query, reopen }: Shell): View {
     history.replaceState(null, '', `#/pods${next.size > 0 ? `?${next}` : ''}`);
     draw();
   };
-  void reopen;
   input.addEventListener('input', changed);
   only.addEventListener('change', changed);
   return {
