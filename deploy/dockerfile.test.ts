@@ -46,6 +46,8 @@ test('the build step makes a program that runs, with the BPF objects where the l
   assert.match(said, new RegExp(`, ${objects.length} BPF objects, `));
   for (const object of objects)
     assert.ok(existsSync(join(work, 'dist/bpf/objects', object.split('/').at(-1)!)), object);
+  for (const file of ['index.html', 'app.js', 'app.css', 'licenses.txt'])
+    assert.ok(existsSync(join(work, 'dist/exporters/page/app', file)), file);
   const tests = globSync('dist/**/*.test.js', { cwd: work });
   assert.deepEqual(tests, []);
   const skoopline = (...args: string[]) =>
