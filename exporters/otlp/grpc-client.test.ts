@@ -4,6 +4,7 @@ import { after, test } from 'node:test';
 import {
   Server,
   ServerCredentials,
+  type ServerOptions,
   type ServerUnaryCall,
   type StatusObject,
   type sendUnaryData,
@@ -23,11 +24,11 @@ after(async () => {
 
 type GrpcAnswer = { error?: Partial<StatusObject>; body?: Uint8Array };
 
-async function grpcSetup(input: Record<string, unknown> = {}) {
+async function grpcSetup(input: Record<string, unknown> = {}, options: ServerOptions = {}) {
   const bodies: Buffer[] = [];
   const metadata: Record<string, unknown>[] = [];
   const state: { answer: GrpcAnswer | undefined } = { answer: undefined };
-  const server = new Server();
+  const server = new Server(options);
   const identity = (b: Buffer) => b;
   const method = {
     path: '/opentelemetry.proto.collector.logs.v1.LogsService/Export',
@@ -78,6 +79,18 @@ test('gRPC: an answer that cannot be read is a success all the same: the status 
   const { state, exporter } = await grpcSetup();
   state.answer = { body: Uint8Array.of((1 << 3) | 2, 5, 8) };
   assert.equal(await exporter.push(logs(7), never), undefined);
+});
+
+test('gRPC: an answer above the limit is a success too, plain or unpacked; a refusal that says the same is not', async () => {
+  const { state, exporter } = await grpcSetup({ max_response_bytes: '1KiB' });
+  state.answer = { body: partial(3, 'x'.repeat(2000)) };
+  assert.equal(await exporter.push(logs(7), never), undefined);
+  const zipped = await grpcSetup({ max_response_bytes: '1KiB' }, { 'grpc.default_compression_algorithm': 2 });
+  zipped.state.answer = { body: partial(3, 'x'.repeat(2000)) };
+  assert.equal(await zipped.exporter.push(logs(7), never), undefined);
+  const details = 'Received message larger than max (70000 vs 1024)';
+  state.answer = { error: { code: status.RESOURCE_EXHAUSTED, details } };
+  await assert.rejects(exporter.push(logs(7), never), { name: 'RefusedError' });
 });
 
 test('gRPC: codes are retryable as the specification says', async () => {

@@ -77,14 +77,19 @@ class GrpcClient implements OtlpClient {
     const client = this.#client();
     return new Promise((resolve, reject) => {
       let call: ClientUnaryCall | undefined;
+      let isAnswered = false;
       const cancel = () => call?.cancel();
       const options = { deadline: Date.now() + this.#config.timeout };
       const identity = (b: Buffer) => b;
       call = client.makeUnaryRequest(method, identity, identity, body, metadata, options, (error, answer) => {
         abort.removeEventListener('abort', cancel);
         if (error?.code === deadlineExceeded) this.#leave(client);
-        if (error) reject(grpcError(error));
+        if (error && !(isAnswered && isTooLong(error))) reject(grpcError(error));
         else resolve(answer ?? Buffer.alloc(0));
+      });
+      // Headers of their own come before a message; a refusal has its status in them, and is no event.
+      call.once('metadata', () => {
+        isAnswered = true;
       });
       abort.addEventListener('abort', cancel);
       if (abort.aborted) cancel();
@@ -140,6 +145,14 @@ class GrpcClient implements OtlpClient {
       rejectUnauthorized: !tls.insecure_skip_verify,
     });
   }
+}
+
+/**
+ * True when grpc-js gave up reading a message above `max_response_bytes` (stream-decoder.ts, compression-filter.ts). A backend sends one when it has
+ * taken the request; what it says there is unread, as what HTTP cuts off is.
+ */
+function isTooLong({ code, details }: ServiceError): boolean {
+  return code === resourceExhausted && /^Received message .*larger than/.test(details);
 }
 
 function grpcError(error: ServiceError): Error {
