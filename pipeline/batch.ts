@@ -55,6 +55,18 @@ export interface Schema {
   readonly slots: number;
 }
 
+/** One observation of a histogram: the one to look at. OpenTelemetry's exemplar; traces do not flow here. */
+export interface Exemplar {
+  /** {@link SeriesDescriptor.offset} of the histogram that counted it. */
+  readonly offset: number;
+  /** What was observed, in the metric's unit. */
+  readonly value: number;
+  /** When it happened, by the kernel's clock turned into Unix epoch ns. */
+  readonly timeUnixNs: bigint;
+  /** What tells it from the others of its series: OpenTelemetry's filtered attributes. */
+  readonly attributes: Attributes;
+}
+
 /**
  * The values of one owner at one time. NaN in a slot (the first, for a histogram) = this series has no value in this
  * snapshot: absent, which is not zero.
@@ -69,6 +81,8 @@ export interface Snapshot {
   readonly timeMs: number;
   readonly schema: Schema;
   readonly values: Float64Array;
+  /** At most one for each histogram series; absent = none. One of a series that has no value is to be ignored. */
+  readonly exemplars?: readonly Exemplar[];
 }
 
 /**
@@ -229,6 +243,31 @@ export function makeSchema(series: Iterable<{ metric: MetricDefinition; attribut
     offset += slotsOf(metric);
   }
   return Object.freeze({ series: Object.freeze(out), slots: offset });
+}
+
+/**
+ * The snapshot with other series. Exemplars go where their series went.
+ *
+ * @param moved the offset that the series from this one has now; undefined = it is gone
+ */
+export function withSeries(
+  snapshot: Snapshot,
+  schema: Schema,
+  values: Float64Array,
+  moved: (offset: number) => number | undefined,
+): Snapshot {
+  const { exemplars = [], ...rest } = snapshot;
+  const kept: Exemplar[] = [];
+  for (const exemplar of exemplars) {
+    const offset = moved(exemplar.offset);
+    if (offset !== undefined) kept.push({ ...exemplar, offset });
+  }
+  return Object.freeze({ ...rest, schema, values, ...(kept.length > 0 && { exemplars: kept }) });
+}
+
+/** The exemplar of the series at `offset`. */
+export function exemplarOf({ exemplars }: Snapshot, offset: number): Exemplar | undefined {
+  return exemplars?.find((e) => e.offset === offset);
 }
 
 /** Number of items a batch counts for in queues, limits and self-telemetry: data points, log records, entities. */

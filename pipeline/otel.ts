@@ -9,13 +9,27 @@ import {
   type MetricData,
   type ResourceMetrics,
 } from '@opentelemetry/sdk-metrics';
-import type { LogsBatch, MetricsBatch, Resource, Scope, SeriesDescriptor, Snapshot } from './batch.ts';
+import {
+  type Exemplar,
+  exemplarOf,
+  type LogsBatch,
+  type MetricsBatch,
+  type Resource,
+  type Scope,
+  type SeriesDescriptor,
+  type Snapshot,
+} from './batch.ts';
 import type { Attributes, HistogramLayout, MetricDefinition } from './catalogue.ts';
 
 /**
  * Batches as the OpenTelemetry SDK's own objects, for anything that takes those (its exporters, serializers and readers). One object a data
  * point: meant for interchange and for tests that compare with the SDK; exporters here read the columns themselves.
  */
+
+/** A data point of {@link toResourceMetrics}. The SDK has no exemplars: nothing of its own reads this one. */
+export interface PointWithExemplar {
+  readonly exemplar?: Exemplar;
+}
 
 /** One ResourceMetrics for each resource, in the order of first appearance; series without a value are left out. */
 export function toResourceMetrics(batch: MetricsBatch): ResourceMetrics[] {
@@ -75,7 +89,14 @@ function metricsOf(snapshots: readonly Snapshot[]): MetricData[] {
     for (const series of snapshot.schema.series) {
       if (Number.isNaN(snapshot.values[series.offset])) continue;
       const value = readSeries(series, snapshot.values);
-      const point = { startTime, endTime, attributes: attributesOf(series.attributes), value };
+      const exemplar = exemplarOf(snapshot, series.offset);
+      const point = {
+        startTime,
+        endTime,
+        attributes: attributesOf(series.attributes),
+        value,
+        ...(exemplar && { exemplar }),
+      };
       const list = points.get(series.metric);
       if (list) list.push(point);
       else points.set(series.metric, [point]);

@@ -1,5 +1,5 @@
 import type { LogRecord, LogsBatch, Resource } from '../../pipeline/batch.ts';
-import type { Attributes, AttributeValue } from '../../pipeline/catalogue.ts';
+import { keyValues } from '../../pipeline/otlp-json.ts';
 
 /**
  * A batch as one line of OTLP/JSON (`ExportLogsServiceRequest`, opentelemetry-proto's JSON mapping): what the Collector's file exporter writes
@@ -33,22 +33,4 @@ function logRecord(r: LogRecord): object {
     body: { stringValue: r.body },
     attributes: keyValues(r.attributes),
   };
-}
-
-function keyValues(attributes: Attributes): object[] {
-  return Object.entries(attributes).map(([key, value]) => ({ key, value: anyValue(value) }));
-}
-
-function anyValue(value: AttributeValue): object {
-  switch (typeof value) {
-    case 'string':
-      return { stringValue: value };
-    case 'boolean':
-      return { boolValue: value };
-    case 'number':
-      // The JSON mapping writes 64-bit integers as strings.
-      return Number.isSafeInteger(value) ? { intValue: String(value) } : { doubleValue: value };
-    default:
-      return { arrayValue: { values: value.map((v) => ({ stringValue: v })) } };
-  }
 }

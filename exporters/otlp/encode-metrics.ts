@@ -1,4 +1,11 @@
-import type { MetricsBatch, Schema, SeriesDescriptor, Snapshot } from '../../pipeline/batch.ts';
+import {
+  type Exemplar,
+  exemplarOf,
+  type MetricsBatch,
+  type Schema,
+  type SeriesDescriptor,
+  type Snapshot,
+} from '../../pipeline/batch.ts';
 import type { HistogramLayout, MetricDefinition } from '../../pipeline/catalogue.ts';
 import { type ProtobufWriter, varintLength } from '../../pipeline/protobuf.ts';
 import { encoded, resourceBytes, scopeBytes, writeAttributes } from './encode-attributes.ts';
@@ -6,7 +13,7 @@ import { type EncodedRequest, sliceBytes } from './encode-logs.ts';
 
 /**
  * opentelemetry/proto/collector/metrics/v1: ExportMetricsServiceRequest, of metrics/v1: ResourceMetrics, ScopeMetrics, Metric,
- * Gauge, Sum, ExponentialHistogram and their data points. Always cumulative. What depends on the schema alone (names, units,
+ * Gauge, Sum, ExponentialHistogram, their data points, Exemplar. Always cumulative. What depends on the schema alone (names, units,
  * attribute sets) is encoded once for each schema and copied from then on.
  */
 
@@ -147,7 +154,7 @@ function writeSnapshot(w: ProtobufWriter, snapshot: Snapshot, scopeHead: Uint8Ar
   for (const template of templatesOf(schema)) {
     const { histogram } = template.metric;
     points += histogram
-      ? writeHistogramMetric(w, template, histogram, values, times)
+      ? writeHistogramMetric(w, template, histogram, snapshot, times)
       : writeNumberMetric(w, template, values, times);
   }
   if (points === 0) {
@@ -209,9 +216,10 @@ function writeHistogramMetric(
   w: ProtobufWriter,
   t: MetricTemplate,
   layout: HistogramLayout,
-  values: Float64Array,
+  snapshot: Snapshot,
   times: Uint8Array,
 ): number {
+  const { values } = snapshot;
   const start = w.position;
   w.byte((2 << 3) | 2);
   const metricMark = w.begin(2);
@@ -221,7 +229,7 @@ function writeHistogramMetric(
   let points = 0;
   for (const s of t.series) {
     if (Number.isNaN(values[s.offset])) continue;
-    writeHistogramPoint(w, s, layout, values, times);
+    writeHistogramPoint(w, s, layout, snapshot, times);
     points++;
   }
   if (points === 0) {
@@ -238,9 +246,10 @@ function writeHistogramPoint(
   w: ProtobufWriter,
   s: SeriesTemplate,
   layout: HistogramLayout,
-  values: Float64Array,
+  snapshot: Snapshot,
   times: Uint8Array,
 ): void {
+  const { values } = snapshot;
   const at = s.offset;
   w.byte((1 << 3) | 2);
   const mark = w.begin(2);
@@ -259,6 +268,20 @@ function writeHistogramPoint(
     w.fixed64Number(values[at + 2]!);
   }
   writePositive(w, layout, values, at + 3);
+  const exemplar = exemplarOf(snapshot, at);
+  if (exemplar) writeExemplar(w, exemplar);
+  w.end(mark);
+}
+
+/** `exemplars` (11): time_unix_nano (2), as_double (3), filtered_attributes (7). */
+function writeExemplar(w: ProtobufWriter, { timeUnixNs, value, attributes }: Exemplar): void {
+  w.byte((11 << 3) | 2);
+  const mark = w.begin(1);
+  w.byte((2 << 3) | 1);
+  w.fixed64(timeUnixNs);
+  w.byte((3 << 3) | 1);
+  w.double(value);
+  writeAttributes(w, 7, attributes);
   w.end(mark);
 }
 

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { ProtobufLogsSerializer, ProtobufMetricsSerializer } from '@opentelemetry/otlp-transformer';
 import fc from 'fast-check';
 import {
+  type Exemplar,
   itemCount,
   type LogRecord,
   type LogsBatch,
@@ -164,6 +165,12 @@ function expectedPoint(s: Snapshot, offset: number, attributes: Attributes) {
   });
 }
 
+/** The value is in a oneof, so zero is present. */
+function expectedExemplar({ timeUnixNs, value, attributes }: Exemplar) {
+  const rest = present({ timeUnixNano: String(timeUnixNs), filteredAttributes: keyValues(attributes) });
+  return { ...rest, asDouble: value };
+}
+
 function expectedHistogram(s: Snapshot, series: (typeof schemaOfAll.series)[number]) {
   const { offset, attributes, metric } = series;
   const layout = metric.histogram!;
@@ -171,7 +178,9 @@ function expectedHistogram(s: Snapshot, series: (typeof schemaOfAll.series)[numb
   const low = counts.findIndex((n) => n > 0);
   const high = counts.findLastIndex((n) => n > 0);
   const positive = present({ offset: layout.offset + low, bucketCounts: counts.slice(low, high + 1).map(String) });
+  const exemplars = (s.exemplars ?? []).filter((e) => e.offset === offset).map(expectedExemplar);
   const { sum, ...rest } = present({
+    exemplars,
     attributes: keyValues(attributes),
     startTimeUnixNano: String(msToNs(s.startTimeMs)),
     timeUnixNano: String(msToNs(s.timeMs)),
@@ -276,10 +285,12 @@ function bucketsOf(positive: Buckets | undefined) {
 test("metrics decode to the same as the OpenTelemetry serializer's", () => {
   fc.assert(
     fc.property(metricsBatches, (batch) => {
+      // The SDK knows no exemplars.
+      const bare = { ...batch, snapshots: batch.snapshots.map(({ exemplars: _, ...rest }) => rest) };
       const official = Buffer.concat(
-        toResourceMetrics(batch).map((rm) => ProtobufMetricsSerializer.serializeRequest(rm)!),
+        toResourceMetrics(bare).map((rm) => ProtobufMetricsSerializer.serializeRequest(rm)!),
       );
-      const ours = Buffer.concat(encodeAllMetrics(batch).map((r) => r.bytes));
+      const ours = Buffer.concat(encodeAllMetrics(bare).map((r) => r.bytes));
       assert.deepEqual(
         pointsOf(decodeOtlp('ExportMetricsServiceRequest', ours)),
         pointsOf(decodeOtlp('ExportMetricsServiceRequest', official)),
@@ -288,6 +299,39 @@ test("metrics decode to the same as the OpenTelemetry serializer's", () => {
     { numRuns: 100 },
   );
 });
+
+test('metrics as JSON carry each exemplar in the data point of its series', async () => {
+  let seen = 0;
+  for (const batch of fc.sample(metricsBatches, { numRuns: 53, seed: 7 })) {
+    const json: Decoded[] = [];
+    for await (const r of encodeJson(batch, unlimited)) json.push(JSON.parse(Buffer.from(r.bytes).toString()));
+    const arrived = json.flatMap((j) => [...exemplarsOf(j)]);
+    const sent = encodeAllMetrics(batch).flatMap((r) => [
+      ...exemplarsOf(decodeOtlp('ExportMetricsServiceRequest', r.bytes)),
+    ]);
+    assert.deepEqual(arrived.sort(), sent.sort());
+    seen += arrived.length;
+  }
+  assert.ok(seen > 53, `${seen}`);
+});
+
+/** Exemplars with what tells their data point, as text. */
+function* exemplarsOf(request: Decoded): Generator<string> {
+  for (const { resource, scopeMetrics } of request.resourceMetrics ?? []) {
+    for (const { name, exponentialHistogram } of scopeMetrics[0]!.metrics) {
+      const points = (exponentialHistogram as { dataPoints: Record<string, unknown>[] } | undefined)?.dataPoints ?? [];
+      for (const { attributes = [], count, exemplars = [] } of points) {
+        for (const exemplar of exemplars as Record<string, unknown>[]) {
+          const { filteredAttributes = [], timeUnixNano = '0', asDouble } = exemplar;
+          // An empty list may have no `values`.
+          const filtered = JSON.stringify(filteredAttributes).replaceAll('{"values":[]}', '{}');
+          const of = (resource as { attributes: unknown }).attributes;
+          yield JSON.stringify([of, name, attributes, Number(count ?? 0), filtered, timeUnixNano, asDouble]);
+        }
+      }
+    }
+  }
+}
 
 test('metrics as JSON hold the same points, and infinite values are counted', async () => {
   const batches = fc.sample(metricsBatches, { numRuns: 30, seed: 5 });

@@ -1,6 +1,9 @@
-import type { LogRecord, LogsBatch, MetricsBatch, Snapshot } from '../../pipeline/batch.ts';
+import type { ResourceMetrics } from '@opentelemetry/sdk-metrics';
+import type { Exemplar, LogRecord, LogsBatch, MetricsBatch, Snapshot } from '../../pipeline/batch.ts';
 import { itemCount } from '../../pipeline/batch.ts';
 import type { Attributes, AttributeValue } from '../../pipeline/catalogue.ts';
+import type { PointWithExemplar } from '../../pipeline/otel.ts';
+import { keyValues } from '../../pipeline/otlp-json.ts';
 import type { EncodedRequest } from './encode-logs.ts';
 
 /**
@@ -77,7 +80,11 @@ async function metricsSerializer(batch: MetricsBatch): Promise<Serialize<Snapsho
   return (snapshots) => {
     const part = { ...batch, snapshots: snapshots.map(finite) };
     const items = itemCount(part);
-    const texts = toResourceMetrics(part).map((rm) => inner(JsonMetricsSerializer.serializeRequest(rm)));
+    const hasExemplars = part.snapshots.some((s) => s.exemplars !== undefined);
+    const texts = toResourceMetrics(part).map((rm) => {
+      const text = inner(JsonMetricsSerializer.serializeRequest(rm));
+      return hasExemplars ? withExemplars(text, rm) : text;
+    });
     const bytes = Buffer.from(`{"resourceMetrics":[${texts.join(',')}]}`);
     return { bytes, items, unencodable: itemCount({ ...batch, snapshots }) - items };
   };
@@ -87,6 +94,29 @@ async function metricsSerializer(batch: MetricsBatch): Promise<Serialize<Snapsho
 function inner(request: Uint8Array | undefined): string {
   const text = Buffer.from(request ?? []).toString();
   return text.slice(text.indexOf('[') + 1, text.lastIndexOf(']'));
+}
+
+/** What of a serialized ResourceMetrics is changed here. */
+interface PrintedMetrics {
+  readonly scopeMetrics: readonly { readonly metrics: readonly Readonly<Record<string, { dataPoints: object[] }>>[] }[];
+}
+
+/** The serialized ResourceMetrics with the exemplars, which the serializer does not know; it keeps the order of metrics and points. */
+function withExemplars(text: string, { scopeMetrics }: ResourceMetrics): string {
+  const printed = JSON.parse(text) as PrintedMetrics;
+  scopeMetrics.forEach(({ metrics }, s) => {
+    metrics.forEach(({ dataPoints }, m) => {
+      const points = printed.scopeMetrics[s]?.metrics[m]?.['exponentialHistogram']?.dataPoints;
+      dataPoints.forEach(({ exemplar }: PointWithExemplar, i) => {
+        if (points?.[i] && exemplar) Object.assign(points[i], { exemplars: [jsonExemplar(exemplar)] });
+      });
+    });
+  });
+  return JSON.stringify(printed);
+}
+
+function jsonExemplar({ timeUnixNs, value, attributes }: Exemplar): object {
+  return { filteredAttributes: keyValues(attributes), timeUnixNano: String(timeUnixNs), asDouble: value };
 }
 
 /** The snapshot without its infinite values: the serializer would print them as null, which a backend reads as zero. */

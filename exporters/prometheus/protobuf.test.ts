@@ -154,6 +154,33 @@ describe('protobuf exposition format', () => {
     );
   });
 
+  it('puts an exemplar into the classic bucket that holds its value, and beyond them into one of its own', async () => {
+    const metric = histogramMetric({ scale: 0, offset: -2, buckets: 3 });
+    const exemplar = (value: number) => ({
+      value,
+      timeUnixNs: 1_700_000_007_000_000_023n,
+      attributes: { 'source.port': 23 },
+    });
+    const series = [0.5, 0.5000001, 7].map((value, i) => ({
+      metric,
+      attributes: { i },
+      value: [4, 8.5, 0, 1, 1, 1],
+      exemplar: exemplar(value),
+    }));
+    const [family] = await decode(protobufOf(viewOf([metricsBatch('a', [{ series }])])));
+    const buckets = family!.metric.map((x) => x.histogram!.bucket);
+    const held = buckets.map((list) =>
+      list.filter((b) => b.exemplar).map((b) => [b.upperBound, Number(b.cumulativeCount)]),
+    );
+    assert.deepEqual(held, [[[0.5, 1]], [[1, 2]], [[Number.POSITIVE_INFINITY, 4]]]);
+    const { label, value, timestamp } = buckets[2]!.at(-1)!.exemplar!;
+    assert.deepEqual([value, timestamp?.seconds, timestamp?.nanos], [7, 1_700_000_007n, 23]);
+    assert.deepEqual(
+      label.map((l) => [l.name, l.value]),
+      [['source_port', '23']],
+    );
+  });
+
   it('leaves out native buckets of scales that Prometheus does not know', async () => {
     const metric = histogramMetric({ scale: 9, offset: 0, buckets: 2 });
     const [family] = await decode(

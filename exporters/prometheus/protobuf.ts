@@ -1,9 +1,10 @@
-import type { Snapshot } from '../../pipeline/batch.ts';
+import { type Exemplar, exemplarOf, type Snapshot } from '../../pipeline/batch.ts';
 import type { HistogramLayout } from '../../pipeline/catalogue.ts';
 import { ProtobufWriter } from '../../pipeline/protobuf.ts';
+import { exemplarLabels } from './exemplars.ts';
 import { type Row, rowValue } from './layout.ts';
 import type { Label, PrometheusType } from './naming.ts';
-import { type Allocate, chunkBytes, classicBounds, shownBucket } from './text.ts';
+import { type Allocate, chunkBytes, classicBounds, exemplarBucket, shownBucket } from './text.ts';
 import type { View, ViewFamily, ViewPart } from './view.ts';
 
 /**
@@ -36,7 +37,8 @@ const tag = {
     positiveDelta: 0x68,
     created: 0x7a,
   },
-  bucket: { count: 0x08, upperBound: 0x11 },
+  bucket: { count: 0x08, upperBound: 0x11, exemplar: 0x1a },
+  exemplar: { value: 0x11, timestamp: 0x1a },
   span: { offset: 0x08, length: 0x10 },
 } as const;
 
@@ -152,19 +154,22 @@ function numberWriter(counter: boolean): WriteValue {
     const mark = w.begin(1);
     w.byte(tag.number.value);
     w.double(rowValue(row, snapshot.values));
-    if (counter) writeTimestamp(w, tag.number.created, snapshot.startTimeMs);
+    if (counter) writeMilliseconds(w, tag.number.created, snapshot.startTimeMs);
     w.end(mark);
   };
 }
 
-/** `google.protobuf.Timestamp`: when a count began. */
-function writeTimestamp(w: ProtobufWriter, field: number, ms: number): void {
-  if (!(ms > 0)) return;
+/** When a count began. */
+function writeMilliseconds(w: ProtobufWriter, field: number, ms: number): void {
+  if (ms > 0) writeTimestamp(w, field, Math.floor(ms / 1000), Math.floor((ms % 1000) * 1e6));
+}
+
+/** `google.protobuf.Timestamp`. */
+function writeTimestamp(w: ProtobufWriter, field: number, seconds: number, nanos: number): void {
   w.byte(field);
   const mark = w.begin(1);
   w.byte(tag.timestamp.seconds);
-  w.varint(Math.floor(ms / 1000));
-  const nanos = Math.floor((ms % 1000) * 1e6);
+  w.varint(seconds);
   if (nanos > 0) {
     w.byte(tag.timestamp.nanos);
     w.varint(nanos);
@@ -174,7 +179,8 @@ function writeTimestamp(w: ProtobufWriter, field: number, ms: number): void {
 
 function histogramWriter(layout: HistogramLayout, histogramBounds: number): WriteValue {
   const bounds = classicBounds(layout, histogramBounds);
-  return (w, row, { values, startTimeMs }) => {
+  return (w, row, snapshot) => {
+    const { values, startTimeMs } = snapshot;
     const at = row.slot;
     const zeros = values[at + 2]!;
     let total = zeros;
@@ -188,7 +194,7 @@ function histogramWriter(layout: HistogramLayout, histogramBounds: number): Writ
     w.varint(count);
     w.byte(tag.histogram.sum);
     w.double(values[at + 1]!);
-    writeClassic(w, at, values, layout, bounds);
+    writeClassic(w, at, values, layout, bounds, exemplarOf(snapshot, at), count);
     // Schemas that Prometheus knows.
     if (layout.scale >= -4 && layout.scale <= 8) {
       w.byte(tag.histogram.schema);
@@ -199,32 +205,54 @@ function histogramWriter(layout: HistogramLayout, histogramBounds: number): Writ
       w.varint(zeros);
       writeNative(w, at, values, layout, count - total);
     }
-    writeTimestamp(w, tag.histogram.created, startTimeMs);
+    writeMilliseconds(w, tag.histogram.created, startTimeMs);
     w.end(mark);
   };
 }
 
-/** `Bucket { cumulative_count; upper_bound }` for each classic bound; `+Inf` may be left out, and is. */
+/** A `Bucket` for each classic bound; `+Inf` may be left out, and is, unless the exemplar lies there. */
 function writeClassic(
   w: ProtobufWriter,
   at: number,
   values: Float64Array,
   layout: HistogramLayout,
   bounds: readonly number[],
+  exemplar: Exemplar | undefined,
+  count: number,
 ): void {
+  const held = exemplar && exemplarBucket(exemplar, bounds);
   let cumulative = values[at + 2]!;
   let bucket = 0;
   for (let h = 0; h < bounds.length; h++) {
     const upTo = shownBucket(h, bounds.length, layout.buckets);
     while (bucket < upTo) cumulative += values[at + 3 + bucket++]!;
-    w.byte(tag.histogram.bucket);
-    const mark = w.begin(1);
-    w.byte(tag.bucket.count);
-    w.varint(cumulative);
-    w.byte(tag.bucket.upperBound);
-    w.double(bounds[h]!);
-    w.end(mark);
+    writeBucket(w, cumulative, bounds[h]!, held === h ? exemplar : undefined);
   }
+  if (held === bounds.length) writeBucket(w, count, Number.POSITIVE_INFINITY, exemplar);
+}
+
+function writeBucket(w: ProtobufWriter, cumulative: number, bound: number, exemplar: Exemplar | undefined): void {
+  w.byte(tag.histogram.bucket);
+  const mark = w.begin(1);
+  w.byte(tag.bucket.count);
+  w.varint(cumulative);
+  w.byte(tag.bucket.upperBound);
+  w.double(bound);
+  if (exemplar) writeExemplar(w, exemplar);
+  w.end(mark);
+}
+
+function writeExemplar(w: ProtobufWriter, exemplar: Exemplar): void {
+  const { value, timeUnixNs } = exemplar;
+  w.byte(tag.bucket.exemplar);
+  const mark = w.begin(2);
+  // Label pairs are field 1, as in a Metric.
+  w.raw(encodeLabels(exemplarLabels(exemplar)));
+  w.byte(tag.exemplar.value);
+  w.double(value);
+  const nanos = Number(timeUnixNs % 1_000_000_000n);
+  writeTimestamp(w, tag.exemplar.timestamp, Number(timeUnixNs / 1_000_000_000n), nanos);
+  w.end(mark);
 }
 
 /**

@@ -1,5 +1,5 @@
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
-import { type MetricsBatch, makeSchema, type Owner, type Resource } from '../../pipeline/batch.ts';
+import { type Exemplar, type MetricsBatch, makeSchema, type Owner, type Resource } from '../../pipeline/batch.ts';
 import type { Attributes, MetricDefinition } from '../../pipeline/catalogue.ts';
 import { systemClock } from '../../pipeline/clock.ts';
 import { testContext } from '../../pipeline/testing.ts';
@@ -19,6 +19,8 @@ export interface SeriesInput {
   readonly attributes?: Attributes;
   /** A number, or a histogram's slots. */
   readonly value: number | readonly number[];
+  /** Of a histogram. */
+  readonly exemplar?: Omit<Exemplar, 'offset'>;
 }
 
 export interface SnapshotInput {
@@ -46,14 +48,21 @@ export function metricsBatch(
     kind: 'metrics',
     source,
     scope,
-    snapshots: snapshots.map((s) => ({
-      owner: s.owner ?? { netns: 1 },
-      resource: s.resource ?? podA,
-      startTimeMs: s.startTimeMs ?? 1_700_000_000_000,
-      timeMs: 1_700_000_015_000,
-      schema: makeSchema(s.series),
-      values: Float64Array.from(s.series.flatMap((x) => x.value)),
-    })),
+    snapshots: snapshots.map((s) => {
+      const schema = makeSchema(s.series);
+      const exemplars = s.series.flatMap(({ exemplar }, i) =>
+        exemplar ? [{ ...exemplar, offset: schema.series[i]!.offset }] : [],
+      );
+      return {
+        owner: s.owner ?? { netns: 1 },
+        resource: s.resource ?? podA,
+        startTimeMs: s.startTimeMs ?? 1_700_000_000_000,
+        timeMs: 1_700_000_015_000,
+        schema,
+        values: Float64Array.from(s.series.flatMap((x) => x.value)),
+        ...(exemplars.length > 0 && { exemplars }),
+      };
+    }),
   };
 }
 

@@ -1,6 +1,7 @@
-import { upperBounds } from '../../pipeline/batch.ts';
+import { type Exemplar, exemplarOf, type Snapshot, upperBounds } from '../../pipeline/batch.ts';
 import type { HistogramLayout } from '../../pipeline/catalogue.ts';
 import { header, labelText, type TextFormat } from './escape.ts';
+import { exemplarText } from './exemplars.ts';
 import { type Part, type Row, rowValue } from './layout.ts';
 import type { Label } from './naming.ts';
 import { boundText, maxNumberBytes, writeNumber } from './numbers.ts';
@@ -24,7 +25,7 @@ export function* renderText(
   allocate: Allocate,
   histogramBounds: number,
 ): Generator<Buffer, void> {
-  const out = new TextChunk(allocate);
+  const out = new TextChunk(allocate, format);
   for (const { family, parts } of view.families) {
     const head = Buffer.from(header(family, format));
     // A family none of whose series has a value now has no lines either.
@@ -64,15 +65,22 @@ function firstUnit({ part, snapshots, skip }: ViewPart, unit: number, units: num
   return units;
 }
 
+interface ExemplarLine {
+  readonly line: number;
+  readonly text: Buffer;
+}
+
 class TextChunk {
   readonly #allocate: Allocate;
+  readonly #exemplars: boolean;
   #buf: Buffer;
   #pos = 0;
   /** Bytes that the unit at which a loop stopped may take. */
   needed = 0;
 
-  constructor(allocate: Allocate) {
+  constructor(allocate: Allocate, format: TextFormat) {
     this.#allocate = allocate;
+    this.#exemplars = format === 'openmetrics';
     this.#buf = allocate(chunkBytes);
   }
 
@@ -144,52 +152,66 @@ class TextChunk {
     const n = snapshots.length;
     for (let u = unit; u < units; u++) {
       const row = part.rows[Math.floor(u / n)]!;
-      const { values } = snapshots[u % n]!;
-      if (Number.isNaN(values[row.slot] ?? Number.NaN) || skip?.has(u)) continue;
+      const snapshot = snapshots[u % n]!;
+      if (Number.isNaN(snapshot.values[row.slot] ?? Number.NaN) || skip?.has(u)) continue;
       let tail = tails[u % n]!;
       if (row.hides !== undefined) tail = tail.without(row.hides);
       const heads = row.text ?? histogramHeads(part, row, layout, bounds);
-      let need = 0;
+      const exemplar = this.#exemplar(snapshot, row, layout, bounds);
+      let need = exemplar?.text.length ?? 0;
       for (const head of heads) need += head.length + tail.joined.length + maxNumberBytes + 1;
       if (!this.fits(need)) {
         this.needed = need;
         return u;
       }
-      this.#histogram(heads, row, tail.joined, row.labels.length === 0 ? tail.alone : tail.joined, values, layout);
+      const ends = { bucket: tail.joined, total: row.labels.length === 0 ? tail.alone : tail.joined };
+      this.#histogram(heads, row, ends, snapshot.values, layout, exemplar);
     }
     return units;
+  }
+
+  /** A histogram's exemplar and the line that holds its value: the number of a bound, `+Inf` being the one after the last. */
+  #exemplar(snapshot: Snapshot, row: Row, layout: HistogramLayout, limit: number): ExemplarLine | undefined {
+    const exemplar = this.#exemplars ? exemplarOf(snapshot, row.slot) : undefined;
+    if (exemplar === undefined) return undefined;
+    return { line: exemplarBucket(exemplar, classicBounds(layout, limit)), text: exemplarText(exemplar) };
   }
 
   #histogram(
     heads: readonly Buffer[],
     row: Row,
-    end: Buffer,
-    lastEnds: Buffer,
+    end: { readonly bucket: Buffer; readonly total: Buffer },
     values: Float64Array,
     layout: HistogramLayout,
+    exemplar: ExemplarLine | undefined,
   ): void {
     const at = row.slot;
     const shown = heads.length - 3;
+    const textOf = (h: number) => (exemplar?.line === h ? exemplar.text : undefined);
     let cumulative = values[at + 2]!;
     let bucket = 0;
     for (let h = 0; h < shown; h++) {
       const upTo = shownBucket(h, shown, layout.buckets);
       while (bucket < upTo) cumulative += values[at + 3 + bucket++]!;
-      this.#line(heads[h]!, end, cumulative);
+      this.#line(heads[h]!, end.bucket, cumulative, textOf(h));
     }
     while (bucket < layout.buckets) cumulative += values[at + 3 + bucket++]!;
     // Kernel maps are read while they count: the total may lag behind the buckets, and buckets must never fall.
     const count = Math.max(cumulative, values[at]!);
-    this.#line(heads[shown]!, end, count);
-    this.#line(heads[shown + 1]!, lastEnds, values[at + 1]!);
-    this.#line(heads[shown + 2]!, lastEnds, count);
+    this.#line(heads[shown]!, end.bucket, count, textOf(shown));
+    this.#line(heads[shown + 1]!, end.total, values[at + 1]!);
+    this.#line(heads[shown + 2]!, end.total, count);
   }
 
-  #line(head: Buffer, end: Buffer, v: number): void {
+  #line(head: Buffer, end: Buffer, v: number, exemplar?: Buffer): void {
     const buf = this.#buf;
     buf.set(head, this.#pos);
     buf.set(end, this.#pos + head.length);
-    const pos = writeNumber(buf, this.#pos + head.length + end.length, v);
+    let pos = writeNumber(buf, this.#pos + head.length + end.length, v);
+    if (exemplar) {
+      buf.set(exemplar, pos);
+      pos += exemplar.length;
+    }
     buf[pos] = 10;
     this.#pos = pos + 1;
   }
@@ -219,6 +241,12 @@ export function classicBounds(layout: HistogramLayout, limit: number): number[] 
   const base = 2 ** (2 ** -layout.scale);
   const all = [base ** layout.offset, ...upperBounds(layout)];
   return Array.from({ length: shown }, (_, h) => all[shownBucket(h, shown, layout.buckets)]!);
+}
+
+/** Number of the bound whose bucket holds an exemplar; as many as there are bounds for `+Inf`. */
+export function exemplarBucket({ value }: Exemplar, bounds: readonly number[]): number {
+  const i = bounds.findIndex((bound) => value <= bound);
+  return i < 0 ? bounds.length : i;
 }
 
 /** Heads of a histogram's lines: one for each bound, `+Inf`, `_sum`, `_count`. */

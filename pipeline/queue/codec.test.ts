@@ -3,12 +3,14 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import {
   type Batch,
+  type Exemplar,
   type LogRecord,
   type MetricsBatch,
   makeSchema,
   type Owner,
   type Resource,
   type Schema,
+  type Snapshot,
 } from '../batch.ts';
 import { type Attributes, defineMetrics } from '../catalogue.ts';
 import { decodeBatch, encodeBatch } from './codec.ts';
@@ -101,6 +103,10 @@ const metrics = Object.values(
     },
   }),
 );
+const exemplars: fc.Arbitrary<Exemplar> = fc.record(
+  { offset: fc.nat(), value: fc.double(), timeUnixNs: ns, attributes },
+  { noNullPrototype: true },
+);
 const schemas: fc.Arbitrary<Schema> = fc
   .array(fc.record({ metric: fc.constantFrom(...metrics), attributes }), { minLength: 1, maxLength: 12 })
   .map(makeSchema);
@@ -123,8 +129,12 @@ const metricsBatches: fc.Arbitrary<Batch> = fc.array(schemas, { minLength: 1, ma
                 values: fc
                   .array(number, { minLength: schema.slots, maxLength: schema.slots })
                   .map((v) => Float64Array.from(v)),
+                exemplars: fc.array(exemplars, { minLength: 1, maxLength: 3 }),
               },
-              { noNullPrototype: true },
+              {
+                requiredKeys: ['owner', 'resource', 'startTimeMs', 'timeMs', 'schema', 'values'],
+                noNullPrototype: true,
+              },
             ),
           ),
         5,
@@ -180,8 +190,52 @@ test('damage at any byte and a cut at any length are found', () => {
   }
 });
 
+test('only a batch with exemplars is of version 2, so that an older agent reads the others', () => {
+  const schema = makeSchema([{ metric: metrics[1]! }]);
+  const values = new Float64Array(8);
+  const snapshot = { owner: undefined, resource: { attributes: {} }, startTimeMs: 0, timeMs: 1, schema, values };
+  const exemplar: Exemplar = { offset: 0, value: 0.25, timeUnixNs: 7n, attributes: { 'source.port': 23 } };
+  const batchOf = (...snapshots: Snapshot[]): Batch => ({
+    kind: 'metrics',
+    source: 's',
+    scope: { name: 'x' },
+    snapshots,
+  });
+  assert.equal(encodeBatch(batchOf(snapshot))[3], 1);
+  const mixed = batchOf(snapshot, { ...snapshot, exemplars: [exemplar] }, snapshot);
+  const bytes = encodeBatch(mixed);
+  assert.equal(bytes[3], 2);
+  assert.deepEqual(decodeBatch(bytes), mixed);
+});
+
+/** Written by the agent before there were exemplars. */
+const storedBefore = Buffer.from(
+  [
+    'U0tRAbBY0w0ABmVicGYveARlYnBmAAEBAAxrOHMucG9kLm5hbWUABXdlYi0wAcUErQRbeyJhdHRyaWJ1dGVzIjp7ImRpcmVjdGlv',
+    'biI6eyJkZXNjcmlwdGlvbiI6IkQuIiwidmFsdWVzIjpbImEiLCJiIl19fSwiZW5hYmxlZCI6dHJ1ZSwic3RhYmlsaXR5IjoiYmV0',
+    'YSIsIm1heFNlcmllcyI6MSwiaW5zdHJ1bWVudCI6Imhpc3RvZ3JhbSIsInVuaXQiOiJzIiwiZGVzY3JpcHRpb24iOiJCLiIsInNv',
+    'dXJjZSI6IngiLCJzY29wZSI6Im5vZGUiLCJoaXN0b2dyYW0iOnsic2NhbGUiOjIsIm9mZnNldCI6LTMsImJ1Y2tldHMiOjV9LCJr',
+    'dWJlc2tvb3AiOlt7Im5hbWUiOiJrdWJlc2tvb3BfYiIsIndoZXJlIjp7ImRpcmVjdGlvbiI6ImEifSwibGFiZWxzIjp7ImQiOiJE',
+    'In0sInR5cGUiOiJjb3VudGVyIiwic2NhbGUiOjAuNSwiYWJvdmUiOjF9XSwibmFtZSI6InNrb29wLmIifSx7ImF0dHJpYnV0ZXMi',
+    'Ont9LCJlbmFibGVkIjp0cnVlLCJzdGFiaWxpdHkiOiJiZXRhIiwibWF4U2VyaWVzIjozLCJpbnN0cnVtZW50IjoiY291bnRlciIs',
+    'InVuaXQiOiIxIiwiZGVzY3JpcHRpb24iOiLDhC4iLCJzb3VyY2UiOiIvcHJvYyIsInNjb3BlIjoibmV0bnMiLCJuYW1lIjoic2tv',
+    'b3AuYSJ9XQkCAAABAAlkaXJlY3Rpb24AAWEBCAABAAABAAAgFAAA7kEAAAAAAADwPwAAAAAAAABASAAAAAAAADdAAAAAAAAA+D8A',
+    'AAAAAAAAAAAAAAAAAAAAAAAAAAAAN0AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAcQA==',
+  ].join(''),
+  'base64',
+);
+
+test('what an older agent stored is still read', () => {
+  const schema = makeSchema([{ metric: metrics[1]!, attributes: { direction: 'a' } }, { metric: metrics[0]! }]);
+  const values = Float64Array.of(23, 1.5, 0, 0, 23, 0, 0, 0, 7);
+  const resource = { attributes: { 'k8s.pod.name': 'web-0' } };
+  const snapshot = { owner: { netns: 4026532001 }, resource, startTimeMs: 1, timeMs: 2, schema, values };
+  const stored: Batch = { kind: 'metrics', source: 'ebpf/x', scope: { name: 'ebpf' }, snapshots: [snapshot] };
+  assert.deepEqual(decodeBatch(storedBefore), stored);
+});
+
 test('a later version is refused by its number', () => {
   const bytes = encodeBatch(entities);
   bytes[3] = 9;
-  assert.throws(() => decodeBatch(bytes), /version 9, expected 1/);
+  assert.throws(() => decodeBatch(bytes), /version 9, expected 1 or 2/);
 });

@@ -3,6 +3,7 @@ import { crc32 } from 'node:zlib';
 import type {
   Batch,
   EntitiesBatch,
+  Exemplar,
   LogRecord,
   LogsBatch,
   MetricsBatch,
@@ -22,10 +23,12 @@ import { ProtobufReader, ProtobufWriter } from '../protobuf.ts';
  *
  * The body is varints, length-prefixed UTF-8 strings and little-endian doubles, in the order of the writers below. Resources and
  * schemas are written once for each batch and referred to by index.
+ *
+ * Version 2 is version 1 with the exemplars behind each snapshot. A batch without any is written as version 1, which an older agent reads.
  */
 
 const magic = [0x53, 0x4b, 0x51];
-const version = 1;
+const versions = { plain: 1, exemplars: 2 } as const;
 const headerLength = 8;
 const kinds = ['metrics', 'logs', 'entities'] as const;
 
@@ -34,13 +37,14 @@ const writer = new ProtobufWriter(256 * 1024);
 export function encodeBatch(batch: Batch): Uint8Array {
   const w = writer;
   w.reset();
+  const hasExemplars = batch.kind === 'metrics' && batch.snapshots.some((s) => s.exemplars !== undefined);
   for (const b of magic) w.byte(b);
-  w.byte(version);
+  w.byte(hasExemplars ? versions.exemplars : versions.plain);
   w.reserve(4);
   w.position += 4;
   w.byte(kinds.indexOf(batch.kind));
   if (batch.kind === 'logs') writeLogs(w, batch);
-  else if (batch.kind === 'metrics') writeMetrics(w, batch);
+  else if (batch.kind === 'metrics') writeMetrics(w, batch, hasExemplars);
   else w.string(JSON.stringify(batch));
   const bytes = Uint8Array.from(w.bytes());
   new DataView(bytes.buffer).setUint32(4, crc32(bytes.subarray(headerLength)), true);
@@ -51,13 +55,16 @@ export function encodeBatch(batch: Batch): Uint8Array {
 export function decodeBatch(bytes: Uint8Array): Batch {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length <= headerLength || magic.some((b, i) => bytes[i] !== b)) throw new RangeError('Not a stored batch');
-  if (bytes[3] !== version) throw new RangeError(`Stored batch of version ${bytes[3]}, expected ${version}`);
+  const version = bytes[3];
+  if (version !== versions.plain && version !== versions.exemplars) {
+    throw new RangeError(`Stored batch of version ${version}, expected ${versions.plain} or ${versions.exemplars}`);
+  }
   const body = bytes.subarray(headerLength);
   if (view.getUint32(4, true) !== crc32(body)) throw new RangeError('Stored batch is damaged: its checksum differs');
   const r = new ProtobufReader(body);
   const kind = kinds[r.varint()];
   if (kind === 'logs') return readLogs(r);
-  if (kind === 'metrics') return readMetrics(r);
+  if (kind === 'metrics') return readMetrics(r, version === versions.exemplars);
   if (kind === 'entities') return JSON.parse(r.string()) as EntitiesBatch;
   throw new RangeError('Stored batch of an unknown kind');
 }
@@ -103,7 +110,7 @@ function readLogs(r: ProtobufReader): LogsBatch {
 
 // --- metrics ---
 
-function writeMetrics(w: ProtobufWriter, batch: MetricsBatch): void {
+function writeMetrics(w: ProtobufWriter, batch: MetricsBatch, hasExemplars: boolean): void {
   w.string(batch.source);
   writeScope(w, batch.scope);
   const resources = writeResources(w, batch.snapshots);
@@ -115,6 +122,7 @@ function writeMetrics(w: ProtobufWriter, batch: MetricsBatch): void {
     w.varint(bytes.length);
     w.raw(bytes);
   }
+  const words = new Map<string, number>();
   w.varint(batch.snapshots.length);
   for (const s of batch.snapshots) {
     w.varint(schemas.get(s.schema)!);
@@ -124,14 +132,35 @@ function writeMetrics(w: ProtobufWriter, batch: MetricsBatch): void {
     w.double(s.timeMs);
     w.varint(s.values.byteLength);
     w.raw(new Uint8Array(s.values.buffer, s.values.byteOffset, s.values.byteLength));
+    if (hasExemplars) writeExemplars(w, s.exemplars ?? [], words);
   }
 }
 
-function readMetrics(r: ProtobufReader): MetricsBatch {
+function writeExemplars(w: ProtobufWriter, exemplars: readonly Exemplar[], words: Map<string, number>): void {
+  w.varint(exemplars.length);
+  for (const { offset, value, timeUnixNs, attributes } of exemplars) {
+    w.varint(offset);
+    w.double(value);
+    w.fixed64(timeUnixNs);
+    writeAttributes(w, attributes, words);
+  }
+}
+
+function readExemplars(r: ProtobufReader, words: string[]): Exemplar[] {
+  return list(r, () => {
+    const offset = r.varint();
+    const value = r.double();
+    const timeUnixNs = r.fixed64();
+    return { offset, value, timeUnixNs, attributes: readAttributes(r, words) };
+  });
+}
+
+function readMetrics(r: ProtobufReader, hasExemplars: boolean): MetricsBatch {
   const source = r.string();
   const scope = readScope(r);
   const resources = readResources(r);
   const schemas = list(r, () => readSchema(r.bytes()));
+  const words: string[] = [];
   const snapshots = list(r, (): Snapshot => {
     const schema = schemas[r.varint()]!;
     const resource = resources[r.varint()]!;
@@ -140,7 +169,9 @@ function readMetrics(r: ProtobufReader): MetricsBatch {
     const timeMs = r.double();
     // A copy, since a Float64Array must begin at a multiple of eight.
     const values = new Float64Array(Uint8Array.from(r.bytes()).buffer);
-    return { owner, resource, startTimeMs, timeMs, schema, values };
+    const snapshot = { owner, resource, startTimeMs, timeMs, schema, values };
+    const exemplars = hasExemplars ? readExemplars(r, words) : [];
+    return exemplars.length > 0 ? { ...snapshot, exemplars } : snapshot;
   });
   return { kind: 'metrics', source, scope, snapshots };
 }

@@ -47,6 +47,7 @@ const snapshot = (resource: Resource, values = [1, 10, 11, 12, 13, 14, 2, 3]): S
   schema,
   values: Float64Array.from(values),
 });
+const exemplarAt = (offset: number) => ({ offset, value: 0.5, timeUnixNs: 7n, attributes: { 'source.port': 23 } });
 const metricsOf = (...snapshots: Snapshot[]): MetricsBatch =>
   deepFreeze({ kind: 'metrics', source: 's', scope, snapshots });
 const event = (eventName: string, attributes: Attributes = {}, resource = noResource) => ({
@@ -85,6 +86,19 @@ describe('metrics', () => {
     const { values, drops } = run({ metrics: { include: ['skoop.a.*'] } }, metricsOf(snapshot(shop)));
     assert.deepEqual(seriesOf(values[0]), [['skoop.a.one=1', 'skoop.a.two=10,11,12,13,14', 'skoop.a.one=3']]);
     assert.deepEqual(drops, [{ reason: 'filtered', n: 1, signal: 'metrics' }]);
+  });
+
+  test('an exemplar goes where its series goes, and with it', () => {
+    const batch = metricsOf({ ...snapshot(shop), exemplars: [exemplarAt(1)] });
+    const left = (settings: object) => {
+      const [s] = (run({ metrics: settings }, batch).values[0] as MetricsBatch).snapshots;
+      const [exemplar] = s!.exemplars ?? [];
+      const metric = s!.schema.series.find((d) => d.offset === exemplar?.offset)?.metric.name;
+      return [exemplar?.offset, metric, 'exemplars' in s!];
+    };
+    assert.deepEqual(left({ exclude: ['skoop.b.*'] }), [1, 'skoop.a.two', true]);
+    assert.deepEqual(left({ exclude: ['skoop.a.one'] }), [0, 'skoop.a.two', true]);
+    assert.deepEqual(left({ exclude: ['skoop.a.two'] }), [undefined, undefined, false]);
   });
 
   test('exclude exactly, and by an attribute’s value; what lacks the attribute stays', () => {

@@ -1,4 +1,11 @@
-import { makeSchema, type Schema, type SeriesDescriptor, type Snapshot, slotsOf } from '../../pipeline/batch.ts';
+import {
+  makeSchema,
+  type Schema,
+  type SeriesDescriptor,
+  type Snapshot,
+  slotsOf,
+  withSeries,
+} from '../../pipeline/batch.ts';
 
 /** How a schema shrinks: which slots stay, and which series are counted as dropped where they have a value. */
 export interface SchemaPlan {
@@ -37,5 +44,8 @@ export function pointsIn(snapshot: Snapshot, series: readonly SeriesDescriptor[]
 export function applyPlan(snapshot: Snapshot, plan: SchemaPlan): Snapshot {
   const values = new Float64Array(plan.schema.slots);
   for (const { from, to, at } of plan.copies) values.set(snapshot.values.subarray(from, to), at);
-  return Object.freeze({ ...snapshot, schema: plan.schema, values });
+  return withSeries(snapshot, plan.schema, values, (offset) => {
+    const copy = plan.copies.find(({ from, to }) => offset >= from && offset < to);
+    return copy && copy.at + offset - copy.from;
+  });
 }

@@ -5,6 +5,7 @@ import {
   type SeriesDescriptor,
   type Snapshot,
   slotsOf,
+  withSeries,
 } from '../../pipeline/batch.ts';
 import type { Attributes, MetricDefinition } from '../../pipeline/catalogue.ts';
 import { Budget, type LimitOf } from './census.ts';
@@ -145,7 +146,8 @@ function reduce(offender: Offender, snapshot: Snapshot): { readonly snapshot: Sn
   for (const [i, { metric, offset }] of kept.entries()) {
     out.set(values.subarray(offset, offset + slotsOf(metric)), smaller.series[i]!.offset);
   }
-  return { snapshot: Object.freeze({ ...snapshot, schema: smaller, values: out }), merged };
+  const moved = (offset: number) => smaller.series[kept.findIndex((s) => s.offset === offset)]?.offset;
+  return { snapshot: withSeries(snapshot, smaller, out, moved), merged };
 }
 
 /** The overflow series of an owner, as a snapshot of its own. */

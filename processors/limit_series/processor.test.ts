@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { Subject } from 'rxjs';
 import {
   type Batch,
+  type Exemplar,
   itemCount,
   type MetricsBatch,
   makeSchema,
@@ -53,6 +54,7 @@ interface Row {
   readonly owner?: Owner;
   readonly metric?: MetricDefinition;
   readonly of: Readonly<Record<string, number | readonly number[]>>;
+  readonly exemplars?: readonly Exemplar[];
 }
 
 function start(settings: object = { min_series: 1 }) {
@@ -68,13 +70,14 @@ function start(settings: object = { min_series: 1 }) {
         kind: 'metrics',
         source: 's',
         scope,
-        snapshots: rows.map(({ owner = { netns: 11 }, metric = packets, of }) => ({
+        snapshots: rows.map(({ owner = { netns: 11 }, metric = packets, of, exemplars }) => ({
           owner,
           resource,
           startTimeMs: 0,
           timeMs: 0,
           schema: schemaOf(metric, Object.keys(of)),
           values: Float64Array.from([...Object.values(of).flat(), 7]),
+          ...(exemplars && { exemplars }),
         })),
       });
       input$.next(batch);
@@ -150,6 +153,23 @@ describe('a budget for each owner', () => {
       of: { a: [1, 2, 3, 4, 5], b: [1, 1, 1, 1, 1], c: [10, 20, 30, 40, 50], d: [100, 200, 300, 400, 500] },
     });
     assert.deepEqual(snapshots[0]?.['+'], [110, 220, 330, 440, 550]);
+  });
+
+  test('exemplars stay with the series that stay; those of summed ones go', () => {
+    const t = start();
+    const metric = m['skoop.flow.rtt'];
+    // Where a to e stand, `a` being summed below.
+    const exemplars = [5, 20].map((offset) => ({ offset, value: offset, timeUnixNs: 7n, attributes: {} }));
+    const one = [1, 1, 1, 0, 0];
+    t.collect({ metric, of: { c: one, b: one } });
+    const { result } = t.collect({ metric, of: { a: one, b: one, d: one, e: one, c: one }, exemplars });
+    const [kept] = result.snapshots;
+    const peers = kept!.exemplars?.map(({ offset, value }) => {
+      const series = kept!.schema.series.find((s) => s.offset === offset);
+      return [series?.attributes['peer'], value];
+    });
+    assert.deepEqual(peers, [['b', 5]]);
+    assert.ok(result.snapshots.slice(1).every((s) => s.exemplars === undefined));
   });
 
   test('config sets the budget by name, and the least that any metric may have', () => {

@@ -7,6 +7,7 @@ import {
   type SeriesDescriptor,
   type Snapshot,
   slotsOf,
+  withSeries,
 } from '../../pipeline/batch.ts';
 import type { Attributes, MetricDefinition } from '../../pipeline/catalogue.ts';
 import type { PeerConfig } from './config.ts';
@@ -261,7 +262,8 @@ export class Folder {
     sums.forEach((sum, i) => {
       values[schema.series[passing.length + i]!.offset] = 'value' in sum ? sum.value : sum.outgoing;
     });
-    return { snapshot: Object.freeze({ ...snapshot, schema, values }), made: sums.length };
+    const moved = (offset: number) => schema.series[passing.findIndex((p) => p.series.offset === offset)]?.offset;
+    return { snapshot: withSeries(snapshot, schema, values, moved), made: sums.length };
   }
 }
 

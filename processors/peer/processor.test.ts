@@ -37,6 +37,14 @@ const metrics = defineMetrics({
     attributes: { 'network.peer.address': { description: '' } },
   },
   'skoop.other': { instrument: 'counter', unit: '1', description: 'O.', source: 't', scope: 'netns' },
+  'skoop.wait': {
+    instrument: 'histogram',
+    unit: 's',
+    description: 'W.',
+    source: 't',
+    scope: 'netns',
+    histogram: { scale: 0, offset: 0, buckets: 2 },
+  },
 });
 const flow = metrics['skoop.flow.io'];
 const scope = { name: 'test' };
@@ -405,6 +413,24 @@ describe('series by workload', () => {
       'skoop.local.k8s.namespace.name': 'shop',
     });
     assert.equal(itemCount(batch) + t.telemetry.count('created_items'), itemCount(out) + t.telemetry.drops['folded']!);
+  });
+
+  test('an exemplar goes with its histogram, wherever that stands', () => {
+    const t = begin();
+    const schema = makeSchema([
+      { metric: flow, attributes: transmit('10.2.0.7') },
+      { metric: metrics['skoop.wait'] },
+      { metric: flow, attributes: transmit('10.2.0.8') },
+    ]);
+    const [snapshot] = batchOf([]).snapshots;
+    const exemplars = [{ offset: 1, value: 1.5, timeUnixNs: 7n, attributes: { 'source.port': 23 } }];
+    const values = Float64Array.of(23, 2, 3, 0, 2, 0, 7);
+    const out = t.push({ ...batchOf([]), snapshots: [{ ...snapshot!, schema, values, exemplars }] });
+    const [moved] = (out as MetricsBatch).snapshots;
+    const histogram = moved!.schema.series.find((s) => s.metric === metrics['skoop.wait'])!;
+    assert.notEqual(histogram.offset, 1);
+    assert.deepEqual([...moved!.values.subarray(histogram.offset, histogram.offset + 5)], [2, 3, 0, 2, 0]);
+    assert.deepEqual(moved!.exemplars, [{ ...exemplars[0], offset: histogram.offset }]);
   });
 
   test('the schema is the same object while the pairs are', () => {

@@ -8,6 +8,7 @@ import type { Snapshot } from '../../pipeline/batch.ts';
 import type { Clock } from '../../pipeline/clock.ts';
 import type { ComponentTelemetry } from '../../pipeline/component.ts';
 import { Collection } from './collection.ts';
+import { Exemplars } from './exemplars.ts';
 import { accountMetrics } from './metrics.ts';
 import type { EventDraft, ProbeConfig, ProbeDefinition, ProbeRun, RecordHead } from './probe.ts';
 import { type LivingNamespaces, Reaper } from './reaper.ts';
@@ -31,6 +32,7 @@ export class ActiveProbe {
   readonly loaded: LoadedProbe;
   readonly #run: ProbeRun;
   readonly #collection: Collection;
+  readonly #exemplars = new Exemplars();
   readonly #reaper: Reaper;
 
   /**
@@ -111,14 +113,20 @@ export class ActiveProbe {
     }
   }
 
+  /** Takes what {@link decode} gave into account for exemplars. */
+  observe(head: RecordHead, draft: EventDraft, timeUnixNs: bigint): void {
+    this.#exemplars.observe(head, draft, timeUnixNs);
+  }
+
   /** Reads the probe's maps. @throws BpfError */
   collect(nowMs: number): Snapshot[] {
+    this.#exemplars.next(BigInt(Math.floor(nowMs)) * 1_000_000n);
     this.#collection.begin(nowMs);
     this.#run.collect?.(this.#collection);
     this.#collectAccount();
     this.#collectFull();
     this.#collectMissed();
-    return this.#collection.finish();
+    return this.#collection.finish((owner, schema) => this.#exemplars.of(owner, schema));
   }
 
   /** Forgets namespaces that ended; returns how many. @throws BpfError */

@@ -101,6 +101,7 @@ class BioLatency implements ProbeRun {
       severity: 13,
       body: `${e.comm} waited ${(e.latencyNs / 1e6).toFixed(3)} ms for ${e.disk} to ${operation} ${e.bytes} bytes.`,
       attributes,
+      measuredBy: metrics['skoop.disk.latency'],
     };
   }
 

@@ -1,7 +1,15 @@
 import { type Codec, type View, viewOf } from '../../bpf/record.ts';
 import { type MapEntries, MapReader } from '../../host/bpf/map-reader.ts';
 import type { BpfMap } from '../../host/bpf/object.ts';
-import { makeSchema, noResource, type Owner, type Schema, type Snapshot, slotsOf } from '../../pipeline/batch.ts';
+import {
+  type Exemplar,
+  makeSchema,
+  noResource,
+  type Owner,
+  type Schema,
+  type Snapshot,
+  slotsOf,
+} from '../../pipeline/batch.ts';
 import type { Attributes, MetricDefinition } from '../../pipeline/catalogue.ts';
 
 import { ownerKey } from './reaper.ts';
@@ -206,10 +214,14 @@ export class Collection {
     return this.#cookieOf(netns) === cookie;
   }
 
-  /** The round's snapshots. Namespaces that gave nothing this round are forgotten. */
-  finish(): Snapshot[] {
+  /**
+   * The round's snapshots. Namespaces that gave nothing this round are forgotten.
+   *
+   * @param exemplarsOf the exemplars of an owner ({@link ownerKey}) with this schema
+   */
+  finish(exemplarsOf: (owner: string, schema: Schema) => readonly Exemplar[] = () => []): Snapshot[] {
     const out: Snapshot[] = [];
-    const holders = new Map<number, OwnerState>();
+    const holders = new Map<number, { readonly key: string; readonly state: OwnerState }>();
     for (const [key, state] of this.#owners) {
       if (state.round !== this.#round) {
         this.#owners.delete(key);
@@ -217,10 +229,10 @@ export class Collection {
       }
       const netns = state.owner?.netns ?? 0;
       const other = holders.get(netns);
-      if (!other || !this.#isLiving(other.cookie, netns)) holders.set(netns, state);
+      if (!other || !this.#isLiving(other.state.cookie, netns)) holders.set(netns, { key, state });
     }
     const schemas = new Map<string, Schema>();
-    for (const state of holders.values()) {
+    for (const { key, state } of holders.values()) {
       const ids = Uint32Array.from(state.values.keys()).sort();
       const schema = this.#schema(ids, schemas);
       const values = new Float64Array(schema.slots);
@@ -230,6 +242,7 @@ export class Collection {
         if (typeof value === 'number') values[offset] = value;
         else values.set(value, offset);
       }
+      const exemplars = exemplarsOf(key, schema);
       out.push({
         owner: state.owner,
         resource: noResource,
@@ -237,6 +250,7 @@ export class Collection {
         timeMs: this.#nowMs,
         schema,
         values,
+        ...(exemplars.length > 0 && { exemplars }),
       });
     }
     this.#schemas = schemas;

@@ -178,6 +178,7 @@ class KernelLatency implements ProbeRun {
       severity: 13,
       body: `Packet ${describeTuple(e.tuple)} took ${(e.latencyNs / 1e6).toFixed(3)} ms ${way}.`,
       attributes,
+      measuredBy: metrics['skoop.kernel.latency'],
     };
   }
 

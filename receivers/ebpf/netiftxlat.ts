@@ -131,6 +131,7 @@ class NetIfTxLat implements ProbeRun {
       severity: 13,
       body: `${whose} spent ${(e.latencyNs / 1e6).toFixed(3)} ms ${place.words} of ${e.ifname}.`,
       attributes,
+      measuredBy: place.metric,
     };
   }
 

@@ -68,6 +68,8 @@ export interface EventDraft {
   /** One readable sentence. */
   readonly body: string;
   readonly attributes: Attributes;
+  /** The histogram in which the kernel counted this event's `skoop.latency`, unit `s`: the slowest event becomes its exemplar. */
+  readonly measuredBy?: MetricDefinition;
 }
 
 export interface ProbeContext {

@@ -130,7 +130,9 @@ class Session {
     const found = probe.decode(view, at, length, telemetry);
     if (!found) return;
     this.#pending[index] ??= [];
-    this.#pending[index].push(this.#logRecord(found.head, found.draft));
+    const record = this.#logRecord(found.head, found.draft);
+    probe.observe(found.head, found.draft, record.timeUnixNs);
+    this.#pending[index].push(record);
   }
 
   #logRecord(head: RecordHead, draft: EventDraft): LogRecord {

@@ -140,6 +140,7 @@ class SocketLatency implements ProbeRun {
       severity: 13,
       body: `${e.comm} ${what} ${describeTuple(e.tuple)}.`,
       attributes,
+      measuredBy: metrics['skoop.socket.latency'],
     };
   }
 

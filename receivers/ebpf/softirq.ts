@@ -174,6 +174,7 @@ class SoftIrq implements ProbeRun {
       severity: severe ? 17 : 13,
       body: `Soft interrupt ${type} ${did} ${(e.latencyNs / 1e6).toFixed(3)} ms on CPU ${e.cpu}, which was running ${e.comm}.`,
       attributes,
+      measuredBy: metrics['skoop.softirq.duration'],
     };
   }
 

@@ -92,6 +92,7 @@ class TaskLatency implements ProbeRun {
       severity: 13,
       body: `${e.comm} waited ${(e.latencyNs / 1e6).toFixed(3)} ms for CPU ${e.cpu}, which ran ${e.before}.`,
       attributes,
+      measuredBy: metrics['skoop.task.run_delay'],
     };
   }
 

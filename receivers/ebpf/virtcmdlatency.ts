@@ -96,6 +96,7 @@ class VirtCmdLatency implements ProbeRun {
       severity: severe ? 17 : 13,
       body: `A virtio network command of ${e.comm} took ${(e.latencyNs / 1e6).toFixed(3)} ms on CPU ${e.cpu}.`,
       attributes,
+      measuredBy: metrics['skoop.virtio.command.duration'],
     };
   }
 

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Snapshot } from '../../pipeline/batch.ts';
+import type { Attributes } from '../../pipeline/catalogue.ts';
 import { connect, Netns, ProbeSession, until } from './harness.ts';
 
 const udp = (n: number, bytes: number) =>
@@ -40,6 +42,36 @@ test('each packet that waits in a tbf is measured once, and those that wait too 
   }
   assert.ok(Math.max(...events.map((e) => Number(e.attributes['skoop.latency']))) > 0.5);
 });
+
+test('the packet that waited longest is the exemplar of its interval', async () => {
+  using a = new Netns();
+  using b = new Netns();
+  connect(a, b);
+  using session = await ProbeSession.start('netiftxlat', { threshold: '100ms', rate_limit: 0 });
+  a.run('tc qdisc add dev eth0 root tbf rate 200kbit burst 3kb limit 100kb');
+  a.python(udp(23, 1000));
+  await until(() => qdisc(a).waiting === 0);
+  const latency = (e: { attributes: Attributes }) => Number(e.attributes['skoop.latency']);
+  const [slowest] = (await session.events(a)).toSorted((x, y) => latency(y) - latency(x));
+  assert.ok(slowest && latency(slowest) > 0.5);
+  // The first reading since: all of it is one interval.
+  const snapshots = session.collect().snapshots.filter((s) => s.owner?.netns === a.inode);
+  const exemplars = snapshots.flatMap((s) => (s.exemplars ?? []).map((e) => ({ ...e, offset: seriesAt(s, e.offset) })));
+  const keys = ['source.address', 'source.port', 'destination.address', 'destination.port'];
+  assert.deepEqual(exemplars, [
+    {
+      offset: 'skoop.qdisc.wait {"network.interface.name":"eth0"}',
+      value: latency(slowest),
+      timeUnixNs: slowest.timeUnixNs,
+      attributes: Object.fromEntries(Object.entries(slowest.attributes).filter(([key]) => keys.includes(key))),
+    },
+  ]);
+});
+
+function seriesAt({ schema }: Snapshot, offset: number): string {
+  const series = schema.series.find((s) => s.offset === offset);
+  return `${series?.metric.name} ${JSON.stringify(series?.attributes)}`;
+}
 
 test('packets dropped by the discipline are not measured', async () => {
   using a = new Netns();

@@ -114,7 +114,7 @@ function* pointTexts(batch: MetricsBatch): Generator<string> {
 const micros = (ms: number) => Math.round(ms * 1000);
 const timesText = (s: Snapshot) => `${micros(s.startTimeMs)} ${micros(s.timeMs)}`;
 function valueText(
-  { values }: Snapshot,
+  { values, exemplars = [] }: Snapshot,
   { metric, offset }: MetricsBatch['snapshots'][0]['schema']['series'][0],
 ): string {
   if (!metric.histogram) return String(values[offset]! + 0);
@@ -122,8 +122,13 @@ function valueText(
   const counts = [...values.subarray(offset + 3, offset + 3 + buckets)]
     .map((n, i) => [first + i, n])
     .filter(([, n]) => n! > 0);
-  return JSON.stringify([values[offset], values[offset + 1], values[offset + 2], scale, counts]);
+  const own = exemplars.filter((e) => e.offset === offset);
+  const texts = own.map((e) => [String(e.timeUnixNs), e.value + 0, attributesText(e.attributes)]);
+  return JSON.stringify([values[offset], values[offset + 1], values[offset + 2], scale, counts, texts]);
 }
+
+/** The end of the text of a point that has one. */
+const exemplarText = /,\[\["\d+".*\]\]\]$/;
 
 interface Arrived {
   readonly records: Map<string, string[]>;
@@ -193,7 +198,12 @@ function arrivedHistogram(p: any): string {
   const counts = (p.positive?.bucketCounts ?? [])
     .map((n: string, i: number) => [(p.positive.offset ?? 0) + i, Number(n)])
     .filter(([, n]: number[]) => n! > 0);
-  return JSON.stringify([Number(p.count ?? 0), p.sum ?? 0, Number(p.zeroCount ?? 0), p.scale ?? 0, counts]);
+  const exemplars = (p.exemplars ?? []).map((e: any) => [
+    e.timeUnixNano ?? '0',
+    (e.asDouble ?? 0) + 0,
+    keyValuesText(e.filteredAttributes),
+  ]);
+  return JSON.stringify([Number(p.count ?? 0), p.sum ?? 0, Number(p.zeroCount ?? 0), p.scale ?? 0, counts, exemplars]);
 }
 
 function jsonLines(path: string): any[] {
@@ -311,6 +321,7 @@ describe('a real OpenTelemetry Collector', { skip: 'whyNot' in binary ? binary.w
       const records = logs.flatMap((b) => b.records.map((r) => recordText(r, name.startsWith('http/json'))));
       assertSame(await arrived(name, 'records', records.length), records);
       const points = metrics.flatMap((b) => [...pointTexts(b)]);
+      assert.ok(points.filter((p) => exemplarText.test(p)).length > 31, 'exemplars are among them');
       assert.equal(
         points.length,
         metrics.reduce((n, b) => n + itemCount(b), 0),

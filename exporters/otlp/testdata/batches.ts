@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { type LogRecord, type LogsBatch, type MetricsBatch, makeSchema, type Resource, type Schema, type Snapshot } from '../../../pipeline/batch.ts';
+import { type Exemplar, type LogRecord, type LogsBatch, type MetricsBatch, makeSchema, type Resource, type Schema, type Snapshot } from '../../../pipeline/batch.ts';
 import { defineMetrics } from '../../../pipeline/catalogue.ts';
 
 /** Arbitrary batches, and sized ones for splitting and benchmarks. */
@@ -114,14 +114,29 @@ const values = fc
     return out;
   });
 
-const snapshot: fc.Arbitrary<Snapshot> = fc.record({
-  owner: fc.constant(undefined),
-  resource: fc.constantFrom(...pods),
-  startTimeMs: fc.integer({ min: 0, max: 2_000_000_000_000 }),
-  timeMs: fc.integer({ min: 0, max: 2_000_000_000_000_000 }).map((us) => us / 1000),
-  schema: fc.constant(schemaOfAll),
-  values,
-});
+/** One for some of the histograms of {@link schemaOfAll}, whether they have a value or not. */
+const exemplars: fc.Arbitrary<readonly Exemplar[]> = fc.uniqueArray(
+  fc.record({
+    offset: fc.constantFrom(...schemaOfAll.series.filter((s) => s.metric.histogram).map((s) => s.offset)),
+    value: fc.double({ min: 0, max: 100, noNaN: true }),
+    timeUnixNs: nanoseconds,
+    attributes,
+  }),
+  { selector: (e) => e.offset, minLength: 1 },
+);
+
+const snapshot: fc.Arbitrary<Snapshot> = fc.record(
+  {
+    owner: fc.constant(undefined),
+    resource: fc.constantFrom(...pods),
+    startTimeMs: fc.integer({ min: 0, max: 2_000_000_000_000 }),
+    timeMs: fc.integer({ min: 0, max: 2_000_000_000_000_000 }).map((us) => us / 1000),
+    schema: fc.constant(schemaOfAll),
+    values,
+    exemplars,
+  },
+  { requiredKeys: ['owner', 'resource', 'startTimeMs', 'timeMs', 'schema', 'values'] },
+);
 
 export const metricsBatches: fc.Arbitrary<MetricsBatch> = fc
   .array(snapshot, { minLength: 1, maxLength: 6 })

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file metrics.proto.
  */
 export const file_metrics: GenFile = /*@__PURE__*/
-  fileDesc("Cg1tZXRyaWNzLnByb3RvEhRpby5wcm9tZXRoZXVzLmNsaWVudCIrCglUaW1lc3RhbXASDwoHc2Vjb25kcxgBIAEoAxINCgVuYW5vcxgCIAEoBSIoCglMYWJlbFBhaXISDAoEbmFtZRgBIAEoCRINCgV2YWx1ZRgCIAEoCSIWCgVHYXVnZRINCgV2YWx1ZRgBIAEoASJUCgdDb3VudGVyEg0KBXZhbHVlGAEgASgBEjoKEWNyZWF0ZWRfdGltZXN0YW1wGAMgASgLMh8uaW8ucHJvbWV0aGV1cy5jbGllbnQuVGltZXN0YW1wIlcKBkJ1Y2tldBIYChBjdW11bGF0aXZlX2NvdW50GAEgASgEEhMKC3VwcGVyX2JvdW5kGAIgASgBEh4KFmN1bXVsYXRpdmVfY291bnRfZmxvYXQYBCABKAEiLAoKQnVja2V0U3BhbhIOCgZvZmZzZXQYASABKBESDgoGbGVuZ3RoGAIgASgNIuMDCglIaXN0b2dyYW0SFAoMc2FtcGxlX2NvdW50GAEgASgEEhIKCnNhbXBsZV9zdW0YAiABKAESLAoGYnVja2V0GAMgAygLMhwuaW8ucHJvbWV0aGV1cy5jbGllbnQuQnVja2V0EhoKEnNhbXBsZV9jb3VudF9mbG9hdBgEIAEoARIOCgZzY2hlbWEYBSABKBESFgoOemVyb190aHJlc2hvbGQYBiABKAESEgoKemVyb19jb3VudBgHIAEoBBIYChB6ZXJvX2NvdW50X2Zsb2F0GAggASgBEjcKDW5lZ2F0aXZlX3NwYW4YCSADKAsyIC5pby5wcm9tZXRoZXVzLmNsaWVudC5CdWNrZXRTcGFuEhYKDm5lZ2F0aXZlX2RlbHRhGAogAygSEhYKDm5lZ2F0aXZlX2NvdW50GAsgAygBEjcKDXBvc2l0aXZlX3NwYW4YDCADKAsyIC5pby5wcm9tZXRoZXVzLmNsaWVudC5CdWNrZXRTcGFuEhYKDnBvc2l0aXZlX2RlbHRhGA0gAygSEhYKDnBvc2l0aXZlX2NvdW50GA4gAygBEjoKEWNyZWF0ZWRfdGltZXN0YW1wGA8gASgLMh8uaW8ucHJvbWV0aGV1cy5jbGllbnQuVGltZXN0YW1wIt4BCgZNZXRyaWMSLgoFbGFiZWwYASADKAsyHy5pby5wcm9tZXRoZXVzLmNsaWVudC5MYWJlbFBhaXISKgoFZ2F1Z2UYAiABKAsyGy5pby5wcm9tZXRoZXVzLmNsaWVudC5HYXVnZRIuCgdjb3VudGVyGAMgASgLMh0uaW8ucHJvbWV0aGV1cy5jbGllbnQuQ291bnRlchIUCgx0aW1lc3RhbXBfbXMYBiABKAMSMgoJaGlzdG9ncmFtGAcgASgLMh8uaW8ucHJvbWV0aGV1cy5jbGllbnQuSGlzdG9ncmFtIpYBCgxNZXRyaWNGYW1pbHkSDAoEbmFtZRgBIAEoCRIMCgRoZWxwGAIgASgJEi4KBHR5cGUYAyABKA4yIC5pby5wcm9tZXRoZXVzLmNsaWVudC5NZXRyaWNUeXBlEiwKBm1ldHJpYxgEIAMoCzIcLmlvLnByb21ldGhldXMuY2xpZW50Lk1ldHJpYxIMCgR1bml0GAUgASgJKmIKCk1ldHJpY1R5cGUSCwoHQ09VTlRFUhAAEgkKBUdBVUdFEAESCwoHU1VNTUFSWRACEgsKB1VOVFlQRUQQAxINCglISVNUT0dSQU0QBBITCg9HQVVHRV9ISVNUT0dSQU0QBQ");
+  fileDesc("Cg1tZXRyaWNzLnByb3RvEhRpby5wcm9tZXRoZXVzLmNsaWVudCIrCglUaW1lc3RhbXASDwoHc2Vjb25kcxgBIAEoAxINCgVuYW5vcxgCIAEoBSIoCglMYWJlbFBhaXISDAoEbmFtZRgBIAEoCRINCgV2YWx1ZRgCIAEoCSIWCgVHYXVnZRINCgV2YWx1ZRgBIAEoASJUCgdDb3VudGVyEg0KBXZhbHVlGAEgASgBEjoKEWNyZWF0ZWRfdGltZXN0YW1wGAMgASgLMh8uaW8ucHJvbWV0aGV1cy5jbGllbnQuVGltZXN0YW1wIn0KCEV4ZW1wbGFyEi4KBWxhYmVsGAEgAygLMh8uaW8ucHJvbWV0aGV1cy5jbGllbnQuTGFiZWxQYWlyEg0KBXZhbHVlGAIgASgBEjIKCXRpbWVzdGFtcBgDIAEoCzIfLmlvLnByb21ldGhldXMuY2xpZW50LlRpbWVzdGFtcCKJAQoGQnVja2V0EhgKEGN1bXVsYXRpdmVfY291bnQYASABKAQSEwoLdXBwZXJfYm91bmQYAiABKAESMAoIZXhlbXBsYXIYAyABKAsyHi5pby5wcm9tZXRoZXVzLmNsaWVudC5FeGVtcGxhchIeChZjdW11bGF0aXZlX2NvdW50X2Zsb2F0GAQgASgBIiwKCkJ1Y2tldFNwYW4SDgoGb2Zmc2V0GAEgASgREg4KBmxlbmd0aBgCIAEoDSLjAwoJSGlzdG9ncmFtEhQKDHNhbXBsZV9jb3VudBgBIAEoBBISCgpzYW1wbGVfc3VtGAIgASgBEiwKBmJ1Y2tldBgDIAMoCzIcLmlvLnByb21ldGhldXMuY2xpZW50LkJ1Y2tldBIaChJzYW1wbGVfY291bnRfZmxvYXQYBCABKAESDgoGc2NoZW1hGAUgASgREhYKDnplcm9fdGhyZXNob2xkGAYgASgBEhIKCnplcm9fY291bnQYByABKAQSGAoQemVyb19jb3VudF9mbG9hdBgIIAEoARI3Cg1uZWdhdGl2ZV9zcGFuGAkgAygLMiAuaW8ucHJvbWV0aGV1cy5jbGllbnQuQnVja2V0U3BhbhIWCg5uZWdhdGl2ZV9kZWx0YRgKIAMoEhIWCg5uZWdhdGl2ZV9jb3VudBgLIAMoARI3Cg1wb3NpdGl2ZV9zcGFuGAwgAygLMiAuaW8ucHJvbWV0aGV1cy5jbGllbnQuQnVja2V0U3BhbhIWCg5wb3NpdGl2ZV9kZWx0YRgNIAMoEhIWCg5wb3NpdGl2ZV9jb3VudBgOIAMoARI6ChFjcmVhdGVkX3RpbWVzdGFtcBgPIAEoCzIfLmlvLnByb21ldGhldXMuY2xpZW50LlRpbWVzdGFtcCLeAQoGTWV0cmljEi4KBWxhYmVsGAEgAygLMh8uaW8ucHJvbWV0aGV1cy5jbGllbnQuTGFiZWxQYWlyEioKBWdhdWdlGAIgASgLMhsuaW8ucHJvbWV0aGV1cy5jbGllbnQuR2F1Z2USLgoHY291bnRlchgDIAEoCzIdLmlvLnByb21ldGhldXMuY2xpZW50LkNvdW50ZXISFAoMdGltZXN0YW1wX21zGAYgASgDEjIKCWhpc3RvZ3JhbRgHIAEoCzIfLmlvLnByb21ldGhldXMuY2xpZW50Lkhpc3RvZ3JhbSKWAQoMTWV0cmljRmFtaWx5EgwKBG5hbWUYASABKAkSDAoEaGVscBgCIAEoCRIuCgR0eXBlGAMgASgOMiAuaW8ucHJvbWV0aGV1cy5jbGllbnQuTWV0cmljVHlwZRIsCgZtZXRyaWMYBCADKAsyHC5pby5wcm9tZXRoZXVzLmNsaWVudC5NZXRyaWMSDAoEdW5pdBgFIAEoCSpiCgpNZXRyaWNUeXBlEgsKB0NPVU5URVIQABIJCgVHQVVHRRABEgsKB1NVTU1BUlkQAhILCgdVTlRZUEVEEAMSDQoJSElTVE9HUkFNEAQSEwoPR0FVR0VfSElTVE9HUkFNEAU");
 
 /**
  * @generated from message io.prometheus.client.Timestamp
@@ -99,6 +99,33 @@ export const CounterSchema: GenMessage<Counter> = /*@__PURE__*/
   messageDesc(file_metrics, 3);
 
 /**
+ * @generated from message io.prometheus.client.Exemplar
+ */
+export type Exemplar = Message<"io.prometheus.client.Exemplar"> & {
+  /**
+   * @generated from field: repeated io.prometheus.client.LabelPair label = 1;
+   */
+  label: LabelPair[];
+
+  /**
+   * @generated from field: optional double value = 2;
+   */
+  value: number;
+
+  /**
+   * @generated from field: optional io.prometheus.client.Timestamp timestamp = 3;
+   */
+  timestamp?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message io.prometheus.client.Exemplar.
+ * Use `create(ExemplarSchema)` to create a new message.
+ */
+export const ExemplarSchema: GenMessage<Exemplar> = /*@__PURE__*/
+  messageDesc(file_metrics, 4);
+
+/**
  * @generated from message io.prometheus.client.Bucket
  */
 export type Bucket = Message<"io.prometheus.client.Bucket"> & {
@@ -113,6 +140,11 @@ export type Bucket = Message<"io.prometheus.client.Bucket"> & {
   upperBound: number;
 
   /**
+   * @generated from field: optional io.prometheus.client.Exemplar exemplar = 3;
+   */
+  exemplar?: Exemplar | undefined;
+
+  /**
    * @generated from field: optional double cumulative_count_float = 4;
    */
   cumulativeCountFloat: number;
@@ -123,7 +155,7 @@ export type Bucket = Message<"io.prometheus.client.Bucket"> & {
  * Use `create(BucketSchema)` to create a new message.
  */
 export const BucketSchema: GenMessage<Bucket> = /*@__PURE__*/
-  messageDesc(file_metrics, 4);
+  messageDesc(file_metrics, 5);
 
 /**
  * @generated from message io.prometheus.client.BucketSpan
@@ -145,7 +177,7 @@ export type BucketSpan = Message<"io.prometheus.client.BucketSpan"> & {
  * Use `create(BucketSpanSchema)` to create a new message.
  */
 export const BucketSpanSchema: GenMessage<BucketSpan> = /*@__PURE__*/
-  messageDesc(file_metrics, 5);
+  messageDesc(file_metrics, 6);
 
 /**
  * @generated from message io.prometheus.client.Histogram
@@ -232,7 +264,7 @@ export type Histogram = Message<"io.prometheus.client.Histogram"> & {
  * Use `create(HistogramSchema)` to create a new message.
  */
 export const HistogramSchema: GenMessage<Histogram> = /*@__PURE__*/
-  messageDesc(file_metrics, 6);
+  messageDesc(file_metrics, 7);
 
 /**
  * @generated from message io.prometheus.client.Metric
@@ -269,7 +301,7 @@ export type Metric = Message<"io.prometheus.client.Metric"> & {
  * Use `create(MetricSchema)` to create a new message.
  */
 export const MetricSchema: GenMessage<Metric> = /*@__PURE__*/
-  messageDesc(file_metrics, 7);
+  messageDesc(file_metrics, 8);
 
 /**
  * @generated from message io.prometheus.client.MetricFamily
@@ -306,7 +338,7 @@ export type MetricFamily = Message<"io.prometheus.client.MetricFamily"> & {
  * Use `create(MetricFamilySchema)` to create a new message.
  */
 export const MetricFamilySchema: GenMessage<MetricFamily> = /*@__PURE__*/
-  messageDesc(file_metrics, 8);
+  messageDesc(file_metrics, 9);
 
 /**
  * @generated from enum io.prometheus.client.MetricType
