@@ -62,6 +62,17 @@ golden: node_modules/.package-lock.json ## Write the golden files anew; look at 
 generate: $(stamps)/system-run node_modules/.package-lock.json bpf ## Write every generated file anew
 	@$(node) tools/generate.ts
 
+.PHONY: proofs
+proofs: $(stamps)/system-test node_modules/.package-lock.json bpf ## Each alert with the fault that fired it, each dashboard panel with its number of series
+	@tools/setup/mounts.sh
+	@$(node) tools/test.ts interop --file interop/alerts --file interop/dashboards || status=$$?; \
+	  sed -n 's/^ *ℹ \(.*|.*\)/\1/p' .output/test/interop.log; exit $${status:-0}
+
+.PHONY: docs-captures
+docs-captures: $(stamps)/system-test node_modules/.package-lock.json bpf ## Run the commands of docs/how-to-find and write what they show anew
+	@tools/setup/mounts.sh
+	@UPDATE_CAPTURES=1 $(node) tools/test.ts pods --file how-to-find
+
 .PHONY: bench
 bench: $(stamps)/system-test node_modules/.package-lock.json bpf ## The figures the README quotes
 	@tools/setup/mounts.sh

@@ -1,7 +1,7 @@
 /** The chart through the real Helm: linted, rendered, refused where it must be, and the plain manifests no other than what it renders. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { globSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import {
   assertLeastPrivilege,
@@ -134,6 +134,20 @@ describe('the chart', { skip }, () => {
       assertPorts(only(objects, 'DaemonSet'), config);
     });
   }
+
+  test('takes the commands of the guides', () => {
+    const pages = globSync(`${root}/docs/*.md`).map((p) => readFileSync(p, 'utf8'));
+    const commands = pages.flatMap((text) =>
+      Array.from(text.matchAll(/^helm (?:install|upgrade) (skoopline .*)$/gm), (m) => m[1]!),
+    );
+    assert.ok(commands.length >= 3, commands.join('\n'));
+    for (const line of commands) {
+      // What a cluster is needed for is left out.
+      const args = line.replace(' --reuse-values', '').split(' ');
+      const { status, stderr } = spawnSync(helm, ['template', '--kube-version', '1.31.0', ...args], { cwd: root, encoding: 'utf8' });
+      assert.equal(status, 0, `helm template ${args.join(' ')}: ${stderr}`);
+    }
+  });
 
   const wrong: readonly (readonly [string, RegExp])[] = [
     ['ports.metrics=0', /ports[./]metrics/],
