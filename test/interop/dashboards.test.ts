@@ -35,7 +35,7 @@ const pipeline = {
     },
     cri: {},
   },
-  processors: { netns: {}, pod: {}, symbolize: {} },
+  processors: { netns: {}, pod: {}, peer: { local: true }, symbolize: {} },
   exporters: {
     prometheus: { endpoint: '127.0.0.1:9464' },
     'prometheus/kubeskoop': { endpoint: '127.0.0.1:9465', naming: 'kubeskoop' },
@@ -48,7 +48,7 @@ const pipeline = {
     pipelines: {
       metrics: {
         receivers: ['procfs', 'netlink', 'ebpf', 'cri'],
-        processors: ['netns', 'pod'],
+        processors: ['netns', 'pod', 'peer'],
         exporters: ['prometheus', 'prometheus/kubeskoop', 'otlp'],
       },
       logs: { receivers: ['ebpf'], processors: ['netns', 'pod', 'symbolize'], exporters: ['loki'] },

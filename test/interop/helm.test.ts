@@ -144,7 +144,10 @@ describe('the chart', { skip }, () => {
     for (const line of commands) {
       // What a cluster is needed for is left out.
       const args = line.replace(' --reuse-values', '').split(' ');
-      const { status, stderr } = spawnSync(helm, ['template', '--kube-version', '1.31.0', ...args], { cwd: root, encoding: 'utf8' });
+      const { status, stderr } = spawnSync(helm, ['template', '--kube-version', '1.31.0', ...args], {
+        cwd: root,
+        encoding: 'utf8',
+      });
       assert.equal(status, 0, `helm template ${args.join(' ')}: ${stderr}`);
     }
   });

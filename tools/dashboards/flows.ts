@@ -51,6 +51,17 @@ export const flows: Dashboard = {
         },
         {
           ...panel(
+            'Pairs of workloads',
+            'Bps',
+            top(
+              `sum by (skoop_local_workload_name, skoop_peer_workload_name) (${rate(m('skoop.flow.io'), `${ofPod},network_io_direction="transmit",skoop_peer_workload_name!=""`)})`,
+              '{{skoop_local_workload_name}} → {{skoop_peer_workload_name}}',
+            ),
+          ),
+          description: `${needsFlow} And processors.peer with by: workload, or with local: true.`,
+        },
+        {
+          ...panel(
             'Packets by protocol',
             'pps',
             sumRate(m('skoop.flow.packets'), 'network_transport', ofPod, '{{network_transport}}'),
