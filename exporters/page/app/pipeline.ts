@@ -281,5 +281,5 @@ function sum(counts: ItemCounts): number {
 }
 
 function cut(text: string): string {
-  return text.length > 23 ? `${text.slice(0, 22)}…` : text;
+  return text.length > 22 ? `${text.slice(0, 21)}…` : text;
 }

@@ -4,6 +4,7 @@ import { HeatMap, LineChart } from './charts.ts';
 import { h, putNew, setText } from './dom.ts';
 import { eventElement, eventHead } from './events.ts';
 import { byteRate, count, exact, happened, percent, seconds, span } from './format.ts';
+import { drawStrip } from './strip.ts';
 import type { Shell, View } from './view.ts';
 
 type Quantity = keyof PodPage['recent'];
@@ -165,32 +166,6 @@ function drawFacts(facts: HTMLElement, pod: PodPage): void {
     ...(uid === undefined && inode !== undefined ? [['netns', String(inode)] as [string, string]] : []),
   ];
   putNew(facts, JSON.stringify(all), () => all.map(([k, v]) => h('div', {}, h('dt', {}, k), h('dd', {}, v))));
-}
-
-function drawStrip(strip: HTMLElement, { recent, rates, conntrack }: PodPage): void {
-  const happened: [string, number | undefined][] = [
-    ['drops', recent.drops],
-    ['resets', recent.resets],
-    ['retransmits', recent.retransmits],
-    ['connects failed', recent.connectFailures],
-    ['accept full', recent.acceptOverflows],
-    ['UDP full', recent.udpOverflows],
-    ['DNS failures', recent.dnsFailures],
-    ['slow', recent.slow],
-  ];
-  const figures = [
-    ...happened.flatMap(([label, n]) =>
-      n === undefined ? [] : [{ label, value: count(n), tone: n > 0 ? 'bad' : '' }],
-    ),
-    ...(rates.rxBytes === undefined ? [] : [{ label: 'in', value: byteRate(rates.rxBytes), tone: '' }]),
-    ...(rates.txBytes === undefined ? [] : [{ label: 'out', value: byteRate(rates.txBytes), tone: '' }]),
-    ...(conntrack?.limit
-      ? [{ label: 'conntrack', value: percent(conntrack.entries / conntrack.limit), tone: '' }]
-      : []),
-  ];
-  putNew(strip, JSON.stringify(figures), () =>
-    figures.map(({ label, value, tone }) => h('div', { 'data-tone': tone }, h('dt', {}, label), h('dd', {}, value))),
-  );
 }
 
 interface Panel {

@@ -1,6 +1,7 @@
 import type { PodRow, PodsMessage } from '../messages.ts';
-import { h, put, putNew, setText } from './dom.ts';
-import { byteRate, count, happened, percent, span } from './format.ts';
+import { h, put, setText } from './dom.ts';
+import { byteRate, count, happened, span } from './format.ts';
+import { drawStrip } from './strip.ts';
 import { type Column, DataTable } from './table.ts';
 import { podHref, type Shell, type View } from './view.ts';
 
@@ -120,7 +121,11 @@ export function podsView({ root, query }: Shell): View {
       caption,
       `Counts are those of the last ${span(windowMs)}; – is not observed on this node.${node.untracked > 0 ? ` ${node.untracked} more are left out for want of room.` : ''}`,
     );
-    drawStrip(strip, last);
+    strip.title = `The whole node, last ${span(windowMs)}`;
+    drawStrip(strip, node, [
+      ['pods', node.pods, false],
+      ['in trouble', node.inTrouble, node.inTrouble > 0],
+    ]);
   };
   const changed = () => {
     const next = new URLSearchParams();
@@ -139,28 +144,4 @@ export function podsView({ root, query }: Shell): View {
       draw();
     },
   };
-}
-
-/** The node in one line. */
-function drawStrip(strip: HTMLElement, { node, windowMs }: PodsMessage): void {
-  const { recent, rates, conntrack } = node;
-  const happened = (label: string, n: number | undefined) =>
-    n === undefined ? [] : [{ label, value: count(n), tone: n > 0 ? 'bad' : '' }];
-  const figures = [
-    { label: 'pods', value: String(node.pods), tone: '' },
-    { label: 'in trouble', value: String(node.inTrouble), tone: node.inTrouble > 0 ? 'bad' : '' },
-    ...happened('drops', recent.drops),
-    ...happened('resets', recent.resets),
-    ...happened('retransmits', recent.retransmits),
-    ...happened('connects failed', recent.connectFailures),
-    ...(rates.rxBytes === undefined ? [] : [{ label: 'in', value: byteRate(rates.rxBytes), tone: '' }]),
-    ...(rates.txBytes === undefined ? [] : [{ label: 'out', value: byteRate(rates.txBytes), tone: '' }]),
-    ...(conntrack?.limit
-      ? [{ label: 'conntrack', value: percent(conntrack.entries / conntrack.limit), tone: '' }]
-      : []),
-  ];
-  strip.title = `The whole node, last ${span(windowMs)}`;
-  putNew(strip, JSON.stringify(figures), () =>
-    figures.map(({ label, value, tone }) => h('div', { 'data-tone': tone }, h('dt', {}, label), h('dd', {}, value))),
-  );
 }
