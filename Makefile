@@ -83,6 +83,11 @@ soak: $(stamps)/system-test node_modules/.package-lock.json bpf ## The fault lan
 	@tools/setup/mounts.sh
 	@SOAK=1 exec $(node) tools/test.ts faults
 
+.PHONY: screenshots
+screenshots: $(stamps)/system-test node_modules/.package-lock.json bpf ## docs/images/ anew, from a real run with real faults
+	@tools/setup/mounts.sh
+	@exec $(node) tools/screenshots.ts
+
 ##@ Build
 
 .PHONY: build
