@@ -306,6 +306,9 @@ describe('the view of the node', () => {
     );
     assert.deepEqual([pod('web')!.recent.events, pod('cart')!.recent.slow], [6, 1]);
     assert.deepEqual([view.node().recent.events, view.node().recent.slow], [8, 2]);
+    give(logsBatch([event(now, podResource('stranger'), 'skoop.socket.slow')]));
+    assert.equal(view.node().recent.slow, 3, 'in the sum of the node');
+    assert.equal(view.node().own!.recent.slow, 1, 'and nobody else has it');
     for (let i = 0; i < 23; i++) give(logsBatch([dropped(i)]));
     assert.deepEqual(
       [pod('cart')!.events.length, view.events({ pod: 'cart' }).length],

@@ -62,6 +62,7 @@ export class NodeView {
       points,
       windowSteps: Math.min(points, Math.ceil(windowMs / stepMs)),
       subjects: new Map(),
+      strays: new Subject('strays', 'netns', points),
       sources: new Map(),
       observed: new Set(),
       untracked: new Set(),
@@ -225,14 +226,13 @@ export class NodeView {
     for (const name of eventNames) observed.add(quantityIndex[name]);
     for (const record of batch.records) {
       const event = this.#log.add(record);
-      // Those of a pod that is gone, or of no pod that is kept, are the node's sum alone.
-      const subject = this.#state.subjects.get(event.key) ?? this.#subject(nodeKey, 'node');
-      if (!subject) continue;
-      if (subject.key === event.key) subject.addEvent(event);
+      const subject = event.key === nodeKey ? this.#subject(nodeKey, 'node') : this.#state.subjects.get(event.key);
+      subject?.addEvent(event);
+      const { history } = subject ?? this.#state.strays;
       const step = Math.floor(Number(record.timeUnixNs / 1_000_000n) / stepMs);
-      subject.history.add(step, quantityIndex.events, 1);
+      history.add(step, quantityIndex.events, 1);
       const column = eventColumns.get(record.eventName);
-      if (column !== undefined) subject.history.add(step, column, 1);
+      if (column !== undefined) history.add(step, column, 1);
     }
   }
 

@@ -12,6 +12,8 @@ export interface ViewState {
   /** Steps that "recent" looks back. */
   readonly windowSteps: number;
   readonly subjects: Map<string, Subject>;
+  /** Events of whom nothing else is known: in the sums of the node, and nobody's trouble. */
+  readonly strays: Subject;
   readonly sources: Map<string, SourceState>;
   /** Columns that some source of this node feeds: there 0 is "none", elsewhere it is "not observed". */
   readonly observed: Set<number>;

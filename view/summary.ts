@@ -67,9 +67,10 @@ export function podSummary(subject: Subject, state: ViewState): PodSummary {
 
 export function nodeSummary(state: ViewState): NodeSummary {
   const all = [...state.subjects.values()].map((s) => podSummary(s, state));
+  const strays = podSummary(state.strays, state);
   const pods = all.filter((s) => s.kind !== 'node');
   const sum = (of: (s: PodSummary) => Counts) =>
-    countsOf(state, (column) => all.reduce((n, s) => n + (of(s)[quantityNames[column]!] ?? 0), 0));
+    countsOf(state, (column) => [...all, strays].reduce((n, s) => n + (of(s)[quantityNames[column]!] ?? 0), 0));
   const node = state.subjects.get(nodeKey);
   return {
     name: state.nodeName,
