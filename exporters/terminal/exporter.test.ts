@@ -136,6 +136,16 @@ describe('keys', () => {
 });
 
 describe('text', () => {
+  it('has colours only where they are wanted', () => {
+    const line = (['bold', 'dim', 'bad', 'warn', 'good', 'bar', 'selected'] as const).map((style) => ({
+      text: style,
+      style,
+    }));
+    assert.doesNotMatch(renderLine(line, 80, false), /\u001b\[[\d;]*3\d/);
+    assert.match(renderLine(line, 80, true), /\u001b\[1;31mbad/);
+    assert.equal(renderLine([{ text: 'abcdef', style: 'bold' }], 3, true), '\u001b[1mabc\u001b[0m');
+  });
+
   it('numbers stay short', () => {
     const numbers = [undefined, 0, 0.01, 0.5, 7, 9.97, 23, 1234, 9999, 10_000, 123_456, 999_999, 1.2e9, 3e15];
     assert.deepEqual(numbers.map(number), [

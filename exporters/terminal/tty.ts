@@ -33,6 +33,8 @@ export class ProcessTty implements Tty {
   readonly #in = process.stdin;
   readonly #out = process.stdout;
   #on: TtyEvents | undefined;
+  /** Suspended: the terminal is the shell's, and what is drawn goes nowhere. */
+  #isAway = false;
 
   get width(): number {
     return this.#out.columns || 80;
@@ -63,7 +65,7 @@ export class ProcessTty implements Tty {
   }
 
   write(text: string): void {
-    if (this.#on) this.#out.write(text);
+    if (this.#on && !this.#isAway) this.#out.write(text);
   }
 
   giveBack(): void {
@@ -92,10 +94,12 @@ export class ProcessTty implements Tty {
 
   /** Ctrl-Z, as everywhere: the shell gets its terminal, and `fg` brings the picture back. */
   #suspend(): void {
+    this.#isAway = true;
     this.#restore();
     process.kill(process.pid, 'SIGTSTP');
   }
   readonly #continued = () => {
+    this.#isAway = false;
     this.#in.setRawMode(true);
     this.#out.write(enter);
     this.#on?.redraw();
