@@ -7,7 +7,7 @@ import type { EventFilter, ViewEvent } from './types.ts';
 export class EventLog {
   readonly #events: (ViewEvent | undefined)[];
   readonly #listeners = new Set<(event: ViewEvent) => void>();
-  readonly #owners = new WeakMap<Resource, { key: string; pod: string; namespace: string }>();
+  readonly #owners = new WeakMap<Resource, Pick<ViewEvent, 'key' | 'kind' | 'pod' | 'namespace'>>();
   #sequence = 0;
 
   constructor(most: number) {
@@ -17,7 +17,7 @@ export class EventLog {
   add(record: LogRecord): ViewEvent {
     let owner = this.#owners.get(record.resource);
     if (!owner) {
-      owner = { key: keyOf(record.resource).key, ...lineOwner(record.resource) };
+      owner = { ...keyOf(record.resource), ...lineOwner(record.resource) };
       this.#owners.set(record.resource, owner);
     }
     const event: ViewEvent = { sequence: ++this.#sequence, ...owner, type: eventType(record), record };
@@ -26,16 +26,21 @@ export class EventLog {
     return event;
   }
 
-  /** @returns at most `limit`, newest first. */
-  list(filter: EventFilter, limit: number): ViewEvent[] {
+  /**
+   * @param kept events that subjects keep of their own: those that a noisy neighbour pushed out of the log are taken from there
+   * @returns at most `limit`, newest first
+   */
+  list(filter: EventFilter, limit: number, kept: () => Iterable<ViewEvent>): ViewEvent[] {
     const wanted = eventMatcher(filter);
     const out: ViewEvent[] = [];
-    const oldest = Math.max(0, this.#sequence - this.#events.length, filter.after ?? 0);
+    const oldest = Math.max(0, this.#sequence - this.#events.length);
     for (let s = this.#sequence; s > oldest && out.length < limit; s--) {
       const event = this.#events[s % this.#events.length]!;
       if (wanted(event)) out.push(event);
     }
-    return out;
+    if (out.length === limit || oldest <= (filter.after ?? 0)) return out;
+    const older = [...kept()].filter((event) => event.sequence <= oldest && wanted(event));
+    return [...out, ...older.sort((a, b) => b.sequence - a.sequence)].slice(0, limit);
   }
 
   /** @returns what ends it. */
@@ -47,7 +52,7 @@ export class EventLog {
 
 /** A filter as a function, made once for many events. */
 export function eventMatcher(filter: EventFilter): (event: ViewEvent) => boolean {
-  const { key, after } = filter;
+  const { key, after, named } = filter;
   const pod = filter.pod === undefined ? undefined : wildcard(filter.pod);
   const namespace = filter.namespace === undefined ? undefined : wildcard(filter.namespace);
   const types = filter.types?.length ? filter.types.map(wildcard) : undefined;
@@ -55,6 +60,7 @@ export function eventMatcher(filter: EventFilter): (event: ViewEvent) => boolean
   return (event) => {
     if (after !== undefined && event.sequence <= after) return false;
     if (key !== undefined && event.key !== key) return false;
+    if (named && event.kind === 'netns') return false;
     if (pod && !pod.test(event.pod)) return false;
     if (namespace && !namespace.test(event.namespace)) return false;
     if (types && !types.some((t) => t.test(event.type) || t.test(event.record.eventName))) return false;

@@ -293,10 +293,12 @@ describe('the view of the node', () => {
     give(logsBatch([dropped(4), dropped(5), dropped(6)]));
     assert.deepEqual(heard, [1, 2, 3, 4, 5]);
     const sequences = (...args: Parameters<typeof view.events>) => view.events(...args).map((e) => e.sequence);
-    assert.deepEqual(sequences(), [8, 7, 6, 5, 4, 3, 2], 'the newest 7');
+    assert.deepEqual(sequences({}, 7), [8, 7, 6, 5, 4, 3, 2]);
+    assert.deepEqual(sequences().slice(7), [1], 'that one its pod keeps');
     assert.deepEqual(sequences({ types: ['packetl*'] }, 2), [8, 7]);
     assert.deepEqual(sequences({ types: ['skoop.*.slow'] }), [5, 4]);
     assert.deepEqual(sequences({ pod: 'c?rt' }), [4]);
+    assert.deepEqual(sequences({ named: true }, 1), [8]);
     assert.deepEqual(sequences({ namespace: 'hostNetwork' }), [5]);
     assert.deepEqual(sequences({ text: 'DPORT=3 packetloss' }), [3]);
     assert.deepEqual(sequences({ key: 'pod/uid-web', after: 6 }), [8, 7]);
@@ -311,8 +313,8 @@ describe('the view of the node', () => {
     assert.equal(view.node().own!.recent.slow, 1, 'and nobody else has it');
     for (let i = 0; i < 23; i++) give(logsBatch([dropped(i)]));
     assert.deepEqual(
-      [pod('cart')!.events.length, view.events({ pod: 'cart' }).length],
-      [1, 0],
+      [pod('cart')!.events.length, view.events({ pod: 'cart' }).length, view.events({ pod: 'cart', after: 4 }).length],
+      [1, 1, 0],
       "a noisy neighbour does not push a pod's few out of sight",
     );
   });

@@ -115,10 +115,7 @@ export class NodeView {
   pod(key: string, eventLimit = 20): PodDetail | undefined {
     const subject = this.#state.subjects.get(key);
     if (!subject) return undefined;
-    const own = subject.events.slice(-eventLimit).reverse();
-    // Those from before it was known are in the log alone.
-    const logged = own.length < eventLimit ? this.#log.list({ key }, eventLimit) : [];
-    return podDetail(subject, this.#state, logged.length > own.length ? logged : own);
+    return podDetail(subject, this.#state, this.events({ key }, eventLimit));
   }
 
   node(): NodeSummary {
@@ -152,7 +149,9 @@ export class NodeView {
 
   /** The last events that pass, newest first. */
   events(filter: EventFilter = {}, limit = 100): ViewEvent[] {
-    return this.#log.list(filter, limit);
+    const { key } = filter;
+    const whose = key === undefined ? [...this.#state.subjects.values()] : this.#some(key);
+    return this.#log.list(filter, limit, () => whose.flatMap((s) => s.events));
   }
 
   /** Calls back for each new event, from within `accept`. @returns what ends it. */

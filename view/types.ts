@@ -139,6 +139,7 @@ export interface ViewEvent {
   readonly sequence: number;
   /** Key of its pod, as in {@link PodSummary}; of one that is not listed too. */
   readonly key: string;
+  readonly kind: SubjectKind;
   readonly type: string;
   readonly pod: string;
   readonly namespace: string;
@@ -148,6 +149,8 @@ export interface ViewEvent {
 /** Which events; all that is given must hold. `*` and `?` in the patterns stand for any characters and any one. */
 export interface EventFilter {
   readonly key?: string;
+  /** True: not those of namespaces that are no pod. */
+  readonly named?: boolean;
   /** Pattern of the pod's name. */
   readonly pod?: string;
   /** Pattern of the namespace. */

@@ -8,7 +8,7 @@ const keys: readonly (readonly [string, string])[] = [
   ['enter', "open the selected pod's page"],
   ['esc', 'back; in the list: filter away'],
   ['s  S', 'sort by the next, the previous column'],
-  ['a', 'on a node with pods: namespaces of no pod too'],
+  ['a', 'on a node with pods: namespaces of no pod, and their events, too'],
   ['/', 'show events with these words only: /packetloss pod=web dport=80'],
   ['p', 'pause: the picture stands, counting goes on'],
   ['?', 'this page'],

@@ -2,6 +2,7 @@ import type { Subscription } from 'rxjs';
 import { interval } from 'rxjs';
 import type { Clock } from '../../pipeline/clock.ts';
 import type { NodeView } from '../../view/node-view.ts';
+import { isPod } from './columns.ts';
 import { type Data, type PodData, takeData, takePod } from './data.ts';
 import { frame } from './frame.ts';
 import { rowsOf } from './list-page.ts';
@@ -50,13 +51,18 @@ export class Screen {
     this.#hasNews = true;
   }
 
+  get #hasPods(): boolean {
+    return this.#data?.pods.some(isPod) ?? false;
+  }
+
   #press(key: Key): void {
     const next = press(this.#ui, key, rowsOf(this.#data?.pods ?? [], this.#ui));
     if (next === 'quit') {
       this.#quit();
       return;
     }
-    const isOtherData = next.filter !== this.#ui.filter || (this.#ui.paused && !next.paused);
+    const isOtherData =
+      next.filter !== this.#ui.filter || next.all !== this.#ui.all || (this.#ui.paused && !next.paused);
     this.#ui = next;
     if (isOtherData) this.#hasNews = true;
     this.#draw();
@@ -70,16 +76,17 @@ export class Screen {
   #draw(): void {
     const { width, height, colour } = this.#tty;
     if (this.#tty.isBusy || width < 1 || height < 3) return;
-    const { paused, filter, open } = this.#ui;
-    const words = { text: filter };
+    const { paused, filter, open, all } = this.#ui;
+    // As the list: on a node with pods, what other namespaces do is shown on demand.
+    const named = !all && this.#hasPods;
     const nowMs = this.#clock.nowMs();
     // The clock in the title goes on; the rest is worked out when there is something new, or a second is over: windows move on.
     if (!this.#data || (!paused && (this.#hasNews || nowMs - this.#data.timeMs >= 1000))) {
-      this.#data = takeData(this.#view, nowMs, words);
+      this.#data = takeData(this.#view, nowMs, { text: filter, named });
       this.#hasNews = false;
     }
     if (open === undefined) this.#pod = undefined;
-    else if (!paused || this.#pod?.pod.key !== open) this.#pod = takePod(this.#view, open, words);
+    else if (!paused || this.#pod?.pod.key !== open) this.#pod = takePod(this.#view, open, { text: filter });
     const rows = frame(this.#data, this.#pod, this.#ui, width, height).map((line) => renderLine(line, width, colour));
     let out = '';
     rows.forEach((row, i) => {
