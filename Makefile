@@ -69,9 +69,10 @@ proofs: $(stamps)/system-test node_modules/.package-lock.json bpf ## Each alert 
 	  sed -n 's/^ *ℹ \(.*|.*\)/\1/p' .output/test/interop.log; exit $${status:-0}
 
 .PHONY: docs-captures
-docs-captures: $(stamps)/system-test node_modules/.package-lock.json bpf ## Run the commands of docs/how-to-find and write what they show anew
+docs-captures: $(stamps)/system-test node_modules/.package-lock.json bpf ## What the commands of docs/how-to-find show, and skoopline top beside a fault, anew
 	@tools/setup/mounts.sh
 	@UPDATE_CAPTURES=1 $(node) tools/test.ts pods --file how-to-find
+	@$(node) tools/captures/top.ts
 
 .PHONY: bench
 bench: $(stamps)/system-test node_modules/.package-lock.json bpf ## The figures the README quotes

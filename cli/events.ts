@@ -8,12 +8,16 @@ function pipeline({ values, positionals }: Arguments) {
   const filter = filterOf(values, positionals);
   return {
     receivers: { ebpf: { advice: values['advice'] === true, probes }, cri: { events: false } },
-    processors: { netns: {}, pod: {}, symbolize: {}, filter },
+    processors: { netns: {}, pod: {}, peer: {}, symbolize: {}, filter },
     exporters: { debug: { format: values['json'] === true ? 'json' : 'line', timestamp: true } },
     service: {
       ...besideAnAgent,
       pipelines: {
-        logs: { receivers: ['ebpf', 'cri'], processors: ['netns', 'pod', 'symbolize', 'filter'], exporters: ['debug'] },
+        logs: {
+          receivers: ['ebpf', 'cri'],
+          processors: ['netns', 'pod', 'peer', 'symbolize', 'filter'],
+          exporters: ['debug'],
+        },
       },
     },
   };

@@ -6,7 +6,7 @@ import { type Arguments, type Command, exitCodes } from './command.ts';
 /** The pipeline behind `top`: everything that observes, names of pods, one terminal. Nothing is served. */
 function pipeline({ values }: Arguments, interval: string) {
   const every = { collection_interval: interval };
-  const names = ['netns', 'pod'];
+  const names = ['netns', 'pod', 'peer'];
   return {
     receivers: {
       procfs: every,
@@ -15,7 +15,7 @@ function pipeline({ values }: Arguments, interval: string) {
       ebpf: { ...every, probes: { socketlatency: { enabled: true }, flow: { enabled: true }, dns: { enabled: true } } },
       cri: {},
     },
-    processors: { netns: {}, pod: {}, symbolize: {} },
+    processors: { netns: {}, pod: {}, peer: {}, symbolize: {} },
     exporters: {
       terminal: {
         mode: values['plain'] === true || values['once'] === true || values['json'] === true ? 'plain' : 'auto',

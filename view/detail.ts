@@ -1,4 +1,4 @@
-import { subjectFlows } from './flows.ts';
+import { peerName, subjectFlows } from './flows.ts';
 import { attributes, gauges } from './quantities.ts';
 import { type Found, lookUp, type ViewState } from './state.ts';
 import type { Subject } from './subject.ts';
@@ -52,24 +52,24 @@ function listeners(subject: Subject, state: ViewState): Listener[] {
 /** Those that are slow or lossy first, then those with most traffic. */
 function peers(subject: Subject, state: ViewState): Peer[] {
   const found = new Map<string, { -readonly [K in keyof Peer]: Peer[K] }>();
-  const peer = (address: unknown) => {
+  const peer = (address: unknown, name: string | undefined) => {
     const key = String(address);
     const known = found.get(key) ?? {
       address: key,
+      name,
       rttSeconds: undefined,
       retransmitRatio: undefined,
       bytesPerSecond: undefined,
     };
+    known.name ??= name;
     found.set(key, known);
     return known;
   };
-  for (const f of lookUp(subject, gauges.peerRtt, state))
-    peer(f.attributes[attributes.peerAddress]).rttSeconds = f.value;
-  for (const f of lookUp(subject, gauges.peerRetransmitRatio, state)) {
-    peer(f.attributes[attributes.peerAddress]).retransmitRatio = f.value;
-  }
-  for (const { address, sentBytesPerSecond, receivedBytesPerSecond } of subjectFlows(subject, state)) {
-    const known = peer(address);
+  const named = ({ attributes: a }: Found) => peer(a[attributes.peerAddress], peerName(a));
+  for (const f of lookUp(subject, gauges.peerRtt, state)) named(f).rttSeconds = f.value;
+  for (const f of lookUp(subject, gauges.peerRetransmitRatio, state)) named(f).retransmitRatio = f.value;
+  for (const { address, name, sentBytesPerSecond, receivedBytesPerSecond } of subjectFlows(subject, state)) {
+    const known = peer(address, name);
     known.bytesPerSecond = (known.bytesPerSecond ?? 0) + sentBytesPerSecond + receivedBytesPerSecond;
   }
   const worst = (p: Peer) => Math.max(p.retransmitRatio ?? 0, (p.rttSeconds ?? 0) / 10);

@@ -65,8 +65,9 @@ export function eventMatcher(filter: EventFilter): (event: ViewEvent) => boolean
     if (namespace && !namespace.test(event.namespace)) return false;
     if (types && !types.some((t) => t.test(event.type) || t.test(event.record.eventName))) return false;
     if (words.length === 0) return true;
-    const line = eventLine(event.record).toLowerCase();
-    return words.every((word) => line.includes(word));
+    const line = ` ${eventLine(event.record).toLowerCase()}`;
+    // `pod=web` is that field, and not the end of `peer.pod=web`.
+    return words.every((word) => line.includes(word.includes('=') ? ` ${word}` : word));
   };
 }
 

@@ -29,10 +29,7 @@ export function subjectFlows(subject: Subject, state: ViewState): SubjectFlow[] 
   for (const { value, attributes: a, source, snapshot } of lookUp(subject, flowBytes, state)) {
     const seconds = (snapshot.timeMs - source.previousMs) / 1000;
     const isSent = a[attributes.direction] === 'transmit';
-    const name = attributes.peerNames
-      .map((key) => a[key])
-      .find((v) => v !== undefined)
-      ?.toString();
+    const name = peerName(a);
     const address = String(a[isSent ? attributes.destinationAddress : attributes.sourceAddress] ?? name ?? '');
     // What has neither is not IP.
     if (a[attributes.overflow] === true || address === '' || !(seconds > 0)) continue;
@@ -46,6 +43,12 @@ export function subjectFlows(subject: Subject, state: ViewState): SubjectFlow[] 
     else flow.receivedBytesPerSecond += rate;
   }
   return [...out.values()];
+}
+
+/** What the cluster calls the far end of a series. */
+export function peerName(a: Found['attributes']): string | undefined {
+  const name = attributes.peerNames.map((key) => a[key]).find((v) => v !== undefined);
+  return name === undefined ? undefined : String(name);
 }
 
 /** Tells a subject's flows apart. The name of an address may come and go; where there is no address, names are all there is. */

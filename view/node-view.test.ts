@@ -85,7 +85,10 @@ describe('the view of the node', () => {
       ['ebpf/packetloss', { web: [drop('NETFILTER_DROP', 23)] }],
     );
     const [first, second] = view.pods();
-    assert.deepEqual([first!.name, first!.worst], ['web', { quantity: 'drops', count: 23, label: 'NETFILTER_DROP' }]);
+    assert.deepEqual(
+      [first!.name, first!.worst],
+      ['web', { quantity: 'drops', count: 23, label: 'NETFILTER_DROP', labelCount: 23 }],
+    );
     assert.equal(first!.trouble, 4 * Math.log2(24));
     assert.deepEqual([second!.name, second!.trouble, second!.worst], ['cart', 0, undefined]);
     assert.deepEqual(pod('web')!.drops, [{ labels: ['NETFILTER_DROP', 'nft_do_chain'], recent: 23, total: 23 }]);
@@ -102,6 +105,11 @@ describe('the view of the node', () => {
       'another schema, the same series',
     );
     assert.equal(pod('web')!.rates.drops, 7 / 15);
+    assert.deepEqual(
+      [pod('web')!.worst!.count, pod('web')!.worst!.labelCount],
+      [30, 23],
+      'its label has a count of its own',
+    );
     const node = view.node();
     assert.deepEqual([node.pods, node.inTrouble, node.recent.drops, node.rates.drops], [2, 1, 30, 7 / 15]);
   });
@@ -256,8 +264,8 @@ describe('the view of the node', () => {
     assert.deepEqual(page.tcpConnections, { established: 7 });
     assert.deepEqual(page.listeners, [{ address: '0.0.0.0', port: '80', queue: 3, limit: 5 }]);
     assert.deepEqual(page.peers, [
-      { address: '10.0.0.7', rttSeconds: 0.25, retransmitRatio: undefined, bytesPerSecond: undefined },
-      { address: '10.0.0.9', rttSeconds: undefined, retransmitRatio: undefined, bytesPerSecond: 300 },
+      { address: '10.0.0.7', name: undefined, rttSeconds: 0.25, retransmitRatio: undefined, bytesPerSecond: undefined },
+      { address: '10.0.0.9', name: 'payments', rttSeconds: undefined, retransmitRatio: undefined, bytesPerSecond: 300 },
     ]);
     assert.deepEqual(view.flows(), {
       observed: true,
@@ -301,6 +309,7 @@ describe('the view of the node', () => {
     assert.deepEqual(sequences({ named: true }, 1), [8]);
     assert.deepEqual(sequences({ namespace: 'hostNetwork' }), [5]);
     assert.deepEqual(sequences({ text: 'DPORT=3 packetloss' }), [3]);
+    assert.deepEqual(sequences({ text: 'port=3' }), [], 'a field from its begin');
     assert.deepEqual(sequences({ key: 'pod/uid-web', after: 6 }), [8, 7]);
     assert.deepEqual(
       pod('cart')!.events.map((e) => e.type),

@@ -12,7 +12,7 @@ import {
 } from './quantities.ts';
 import { lookUp, stepNow, type ViewState, windowStart } from './state.ts';
 import { nodeKey, type Subject } from './subject.ts';
-import { troubleOf } from './trouble.ts';
+import { troubleOf, type Worst } from './trouble.ts';
 import type {
   Breakdown,
   Conntrack,
@@ -88,7 +88,7 @@ export function nodeSummary(state: ViewState): NodeSummary {
 }
 
 /** First label of what a quantity was most often in the window. */
-function mostOften(subject: Subject, quantity: Quantity, state: ViewState): { label?: string } {
+function mostOften(subject: Subject, quantity: Quantity, state: ViewState): Pick<Worst, 'label' | 'labelCount'> {
   let most = 0;
   let label = '';
   for (const [labels, n] of subject.occurrences.since(windowStart(state), quantityIndex[quantity])) {
@@ -96,7 +96,7 @@ function mostOften(subject: Subject, quantity: Quantity, state: ViewState): { la
     most = n;
     [label = ''] = labels.split(labelSeparator);
   }
-  return label === '' ? {} : { label };
+  return label === '' ? {} : { label, labelCount: most };
 }
 
 export function conntrackOf(subject: Subject, state: ViewState): Conntrack | undefined {
@@ -128,7 +128,7 @@ export function breakdown(subject: Subject, quantity: Quantity, state: ViewState
 }
 
 export function dropReasons(state: ViewState): DropReason[] {
-  const reasons = new Map<string, { row: Breakdown; subjects: { key: string; name: string; recent: number }[] }>();
+  const reasons = new Map<string, { row: Breakdown; subjects: DropReason['subjects'][number][] }>();
   for (const subject of state.subjects.values()) {
     const name = subject.kind === 'node' ? state.nodeName : subject.name;
     for (const row of breakdown(subject, 'drops', state)) {
@@ -136,7 +136,7 @@ export function dropReasons(state: ViewState): DropReason[] {
       const found = reasons.get(key) ?? { row: { labels: row.labels, recent: 0, total: 0 }, subjects: [] };
       const { recent, total } = found.row;
       found.row = { ...found.row, recent: recent + row.recent, total: total + row.total };
-      found.subjects.push({ key: subject.key, name, recent: row.recent });
+      found.subjects.push({ key: subject.key, kind: subject.kind, name, recent: row.recent });
       reasons.set(key, found);
     }
   }

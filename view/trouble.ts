@@ -15,6 +15,8 @@ export interface Worst {
   readonly count: number;
   /** What it was most often, where the quantity is told apart: a drop reason, the type of a reset. */
   readonly label?: string;
+  /** How often it was that. */
+  readonly labelCount?: number;
 }
 
 /**

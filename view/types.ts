@@ -51,6 +51,8 @@ export interface LatencySummary extends Distribution {
 /** A remote end, known by what is wrong with it or by how much goes there. */
 export interface Peer {
   readonly address: string;
+  /** What the cluster calls it, where the processor `peer` said so. */
+  readonly name: string | undefined;
   readonly rttSeconds: number | undefined;
   readonly retransmitRatio: number | undefined;
   /** Both directions; undefined = flows are not watched. */
@@ -89,7 +91,12 @@ export interface Conntrack {
 /** Something dropped anywhere on the node. */
 export interface DropReason extends Breakdown {
   /** Whose, most first. */
-  readonly subjects: readonly { readonly key: string; readonly name: string; readonly recent: number }[];
+  readonly subjects: readonly {
+    readonly key: string;
+    readonly kind: SubjectKind;
+    readonly name: string;
+    readonly recent: number;
+  }[];
 }
 
 /** Who talks to whom. */
@@ -157,7 +164,7 @@ export interface EventFilter {
   readonly namespace?: string;
   /** Patterns of the KubeSkoop type or the event's name. */
   readonly types?: readonly string[];
-  /** Each word must stand in the event's line; case is ignored. */
+  /** Each word must stand in the event's line, one with `=` at the begin of a field; case is ignored. */
   readonly text?: string;
   /** Only those after this sequence number. */
   readonly after?: number;

@@ -39,12 +39,16 @@ export function podName({ kind, name, namespace }: PodSummary): string {
   return clean(namespace === '-' || namespace === '' || namespace === name ? name : `${namespace}/${name}`);
 }
 
-/** Why it is in trouble: `NETFILTER_DROP 23`, `resets nosock 7`. */
+/** Quantities whose labels say enough by themselves. */
+const telling: readonly Quantity[] = ['drops', 'connectFailures'];
+
+/** Why it is in trouble: `NETFILTER_DROP 23`, `ECONNREFUSED 7`, `resets nosock 7`. */
 export function because({ worst }: PodSummary): string {
   if (!worst) return '';
-  const { quantity, count, label } = worst;
-  const what = quantity === 'drops' && label ? label : [quantityInfo[quantity].label, label].filter(Boolean).join(' ');
-  return clean(`${what} ${number(count)}`);
+  const { quantity, count, label, labelCount = count } = worst;
+  const name = quantityInfo[quantity].label;
+  if (label === undefined) return `${name} ${number(count)}`;
+  return clean(`${telling.includes(quantity) ? '' : `${name} `}${label} ${number(labelCount)}`);
 }
 
 /** In the order of the screen. The column of names takes what is left. */

@@ -1,4 +1,4 @@
-import type { LatencySummary, PodSummary, ViewEvent } from '../../view/types.ts';
+import type { DropReason, LatencySummary, PodSummary, ViewEvent } from '../../view/types.ts';
 import { fitColumns, isPod, listed, sorted, sorts } from './columns.ts';
 import type { Data } from './data.ts';
 import { eventRow } from './event-row.ts';
@@ -17,7 +17,7 @@ export function listPage(data: Data, ui: Ui, width: number, height: number): Lin
   return [
     ...head,
     ...podTable(data, ui, width, pods),
-    ...panelRows(data, width, panels),
+    ...panelRows(data, ui, width, panels),
     ...eventRows(data.events, ui.filter, width, events),
   ];
 }
@@ -126,8 +126,9 @@ function podTable({ pods }: Data, ui: Ui, width: number, height: number): Line[]
 }
 
 /** Drops by reason on the left, latencies on the right, when there is room for both. */
-function panelRows({ drops, latencies }: Data, width: number, height: number): Line[] {
+function panelRows({ drops: all, latencies, pods }: Data, ui: Ui, width: number, height: number): Line[] {
   if (height < 3) return [];
+  const drops = ui.all || !pods.some(isPod) ? all : ofNamed(all);
   const isWide = width >= 90;
   const half = isWide ? Math.floor(width / 2) : width;
   const left: Line[] = [
@@ -151,6 +152,17 @@ function panelRows({ drops, latencies }: Data, width: number, height: number): L
     return isWide ? [...fill(l, half), ...(right[i] ?? [])] : l;
   });
   return [[], ...rows];
+}
+
+/** Without what namespaces of no pod dropped, as in the list. */
+function ofNamed(drops: readonly DropReason[]): readonly DropReason[] {
+  return drops
+    .map((d) => {
+      const subjects = d.subjects.filter((s) => s.kind !== 'netns');
+      return { ...d, subjects, recent: subjects.reduce((n, s) => n + s.recent, 0) };
+    })
+    .filter((d) => d.subjects.length > 0)
+    .sort((a, b) => b.recent - a.recent);
 }
 
 /** A table of distributions. */

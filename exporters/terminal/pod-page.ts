@@ -130,7 +130,11 @@ function peerRows({ peers }: PodDetail): Line[] {
     ...peers.slice(0, maxRows).map((p): Line => {
       const ratio = p.retransmitRatio === undefined ? '-' : `${(100 * p.retransmitRatio).toFixed(1)}%`;
       const cells = [seconds(p.rttSeconds), ratio, number(p.bytesPerSecond)];
-      return [{ text: fit(clean(p.address), 27) }, { text: cells.map((c) => fit(c, 8, 'right')).join('') }];
+      return [
+        { text: fit(clean(p.address), 27) },
+        { text: cells.map((c) => fit(c, 8, 'right')).join('') },
+        { text: p.name === undefined ? '' : `  ${clean(p.name)}`, style: 'dim' },
+      ];
     }),
   ];
 }
