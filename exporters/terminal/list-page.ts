@@ -167,12 +167,12 @@ function ofNamed(drops: readonly DropReason[]): readonly DropReason[] {
 
 /** A table of distributions. */
 export function latencyRows(latencies: readonly LatencySummary[]): Line[] {
-  const titles = `${fit('LATENCY', 27)}${['P50', 'P90', 'P99', 'MAX', 'COUNT'].map((t) => fit(t, 8, 'right')).join('')}`;
+  const titles = `${fit('LATENCY', 25)}${['P50', 'P90', 'P99', 'MAX', 'COUNT'].map((t) => fit(t, 7, 'right')).join('')}`;
   return [
     [{ text: titles, style: 'bold' }],
     ...latencies.map((l): Line => {
       const cells = [seconds(l.p50), seconds(l.p90), seconds(l.p99), `≤${seconds(l.max)}`, number(l.count)];
-      return [{ text: fit(l.label, 27) }, { text: cells.map((c) => fit(c, 8, 'right')).join('') }];
+      return [{ text: fit(l.label, 25) }, { text: cells.map((c) => fit(c, 7, 'right')).join('') }];
     }),
     ...(latencies.length === 0 ? [[{ text: 'no observation', style: 'dim' } as const]] : []),
   ];

@@ -73,7 +73,7 @@ export function number(n: number | undefined): string {
   if (n === undefined || Number.isNaN(n)) return '-';
   if (n === 0) return '0';
   if (n < 0.05) return '<0.1';
-  if (n < 10 && !Number.isInteger(n)) return n.toFixed(1);
+  if (n < 9.95) return String(Math.round(n * 10) / 10);
   if (n < 9999.5) return String(Math.round(n));
   for (const [unit, by] of [
     ['k', 1e3],
