@@ -16,6 +16,8 @@ const IFLA_EXT_MASK = 29;
 /** Leave the traffic counters out: they are most of the message. */
 const RTEXT_FILTER_SKIP_STATS = 1 << 3;
 const IFF_UP = 1;
+/** Address families of `ifinfomsg` whose messages are about the interface itself: AF_UNSPEC. */
+const AF_UNSPEC = 0;
 /** Bytes of `struct ifinfomsg` and `struct ifaddrmsg`. */
 const linkBytes = 16;
 const addressBytes = 8;
@@ -54,6 +56,13 @@ const inner = new AttributeCursor();
 
 /** Malformed attributes since the last call. */
 export const takeRejects = (): number => outer.takeRejects() + inner.takeRejects();
+
+/**
+ * Whether a link message is about an interface, and not what another family keeps of it: a bridge tells in AF_BRIDGE of its ports, on the same
+ * group and without carrier or kind, and its RTM_DELLINK is a port that left (net/bridge/br_netlink.c, br_ifinfo_notify).
+ */
+export const isOfInterface = ({ view, start, end }: NetlinkMessage): boolean =>
+  end <= start || view.getUint8(start) === AF_UNSPEC;
 
 /** Reads RTM_NEWLINK or RTM_DELLINK; undefined when it is too short or nameless. */
 export function readLink(message: NetlinkMessage): Link | undefined {

@@ -12,7 +12,16 @@ import {
 } from '../../pipeline/batch.ts';
 import type { Clock } from '../../pipeline/clock.ts';
 import { type LinkChange, LinkState } from './link-changes.ts';
-import { type Link, RTM_DELADDR, RTM_DELLINK, RTM_NEWADDR, RTM_NEWLINK, readAddress, readLink } from './link-codec.ts';
+import {
+  isOfInterface,
+  type Link,
+  RTM_DELADDR,
+  RTM_DELLINK,
+  RTM_NEWADDR,
+  RTM_NEWLINK,
+  readAddress,
+  readLink,
+} from './link-codec.ts';
 import { dumpAddresses, type LinkTables } from './link-table.ts';
 import { linkEvents, linkMetrics as m } from './metrics-link.ts';
 import { Beginnings, type Enabled, type NetnsVisit, prune, type Scraper, snapshot } from './scraper.ts';
@@ -74,6 +83,7 @@ export class LinkScraper implements Scraper {
   message(host: NetnsInfo, message: NetlinkMessage): boolean {
     const state = this.#state(host);
     if (message.type === RTM_NEWLINK || message.type === RTM_DELLINK) {
+      if (!isOfInterface(message)) return true;
       const link = readLink(message);
       if (link === undefined) return false;
       this.#report(host, message.type === RTM_NEWLINK ? state.updateLink(link) : state.removeLink(link.index));

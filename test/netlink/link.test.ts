@@ -65,10 +65,8 @@ test('what changes on a pod’s interface between two rounds is told, flaps with
   assert.deepEqual(context.telemetry.rejections, {});
 });
 
-test('multicast tells a change when it happens, and the next round does not tell it again', async () => {
-  using a = new NamedNetns();
-  using b = new NamedNetns();
-  join(a, 'eth0', b, 'eth0', '10.81.2');
+/** A link scraper of one namespace that hears its multicast messages. */
+async function listening(ns: NamedNetns) {
   const records: LogRecord[] = [];
   const scraper = new LinkScraper(
     () => true,
@@ -77,20 +75,28 @@ test('multicast tells a change when it happens, and the next round does not tell
     (r) => records.push(...r),
   );
   const round = new Round(realContext(), { name: 'test' }, () => undefined);
-  const info = infoOf(a);
+  const info = infoOf(ns);
   const look = () => round.run([{ name: 'link', scraper }], [info]);
   await look();
-  let unreadable = 0;
+  const heard = { unreadable: 0 };
   const subscription = new NetlinkSubscription(
-    { protocol: NetlinkProtocol.route, netns: a.path, groups: linkGroups },
+    { protocol: NetlinkProtocol.route, netns: ns.path, groups: linkGroups },
     {
       message: (message) => {
-        if (!scraper.message(info, message)) unreadable++;
+        if (!scraper.message(info, message)) heard.unreadable++;
       },
       overflow: () => assert.fail('overflow'),
       error: (error) => assert.fail(String(error)),
     },
   );
+  return { records, look, heard, subscription };
+}
+
+test('multicast tells a change when it happens, and the next round does not tell it again', async () => {
+  using a = new NamedNetns();
+  using b = new NamedNetns();
+  join(a, 'eth0', b, 'eth0', '10.81.2');
+  const { records, look, heard, subscription } = await listening(a);
   a.ip('link', 'set', 'eth0', 'mtu', '1400');
   a.ip('addr', 'add', '10.81.9.1/32', 'dev', 'eth0');
   b.ip('link', 'set', 'eth0', 'down');
@@ -105,5 +111,26 @@ test('multicast tells a change when it happens, and the next round does not tell
       'Interface eth0: carrier lost.',
     ],
   );
-  assert.deepEqual([unreadable, subscription.lost, subscription.malformed], [0, 0, 0]);
+  assert.deepEqual([heard.unreadable, subscription.lost, subscription.malformed], [0, 0, 0]);
+});
+
+test('what a bridge says of its ports is not taken for a lost carrier or a removed interface', async () => {
+  using a = new NamedNetns();
+  using b = new NamedNetns();
+  join(a, 'eth0', b, 'eth0', '10.81.3');
+  a.ip('link', 'add', 'bridge7', 'up', 'type', 'bridge');
+  const { records, look, heard, subscription } = await listening(a);
+  for (let i = 0; i < 3; i++) {
+    a.ip('link', 'set', 'eth0', 'master', 'bridge7');
+    a.ip('link', 'set', 'eth0', 'nomaster');
+  }
+  a.ip('link', 'set', 'eth0', 'mtu', '1400');
+  const ofPort = () => records.filter((r) => r.attributes['network.interface.name'] === 'eth0').map((r) => r.body);
+  await until('the last change', () => ofPort().some((body) => body.includes('mtu')));
+  await look();
+  subscription.close();
+  const joined = 'Interface eth0: master: none → bridge7.';
+  const left = 'Interface eth0: master: bridge7 → none.';
+  assert.deepEqual(ofPort(), [joined, left, joined, left, joined, left, 'Interface eth0: mtu: 1500 → 1400.']);
+  assert.deepEqual([heard.unreadable, subscription.lost, subscription.malformed], [0, 0, 0]);
 });
