@@ -34,7 +34,7 @@ const attributes: fc.Arbitrary<Attributes> = fc.dictionary(
 const resources: fc.Arbitrary<Resource> = attributes.map((a) => ({ attributes: a }));
 const owners: fc.Arbitrary<Owner | undefined> = fc.option(
   fc.record(
-    { netns: fc.nat(), podUid: text, containerId: text, cgroupId: fc.maxSafeInteger() },
+    { netns: fc.nat(), netnsCookie: fc.maxSafeNat(), podUid: text, containerId: text, cgroupId: fc.maxSafeInteger() },
     { requiredKeys: [], noNullPrototype: true },
   ),
   { nil: undefined },

@@ -276,24 +276,26 @@ function readWord(r: ProtobufReader, words: string[]): string {
   return word;
 }
 
-const owns = { netns: 1, podUid: 2, containerId: 4, cgroupId: 8, absent: 16 } as const;
+const owns = { netns: 1, podUid: 2, containerId: 4, cgroupId: 8, absent: 16, netnsCookie: 32 } as const;
 
 function writeOwner(w: ProtobufWriter, owner: Owner | undefined): void {
   if (!owner) {
     w.byte(owns.absent);
     return;
   }
-  const { netns, podUid, containerId, cgroupId } = owner;
+  const { netns, netnsCookie, podUid, containerId, cgroupId } = owner;
   let bits = 0;
   if (netns !== undefined) bits |= owns.netns;
   if (podUid !== undefined) bits |= owns.podUid;
   if (containerId !== undefined) bits |= owns.containerId;
   if (cgroupId !== undefined) bits |= owns.cgroupId;
+  if (netnsCookie !== undefined) bits |= owns.netnsCookie;
   w.byte(bits);
   if (netns !== undefined) w.double(netns);
   if (podUid !== undefined) w.string(podUid);
   if (containerId !== undefined) w.string(containerId);
   if (cgroupId !== undefined) w.double(cgroupId);
+  if (netnsCookie !== undefined) w.double(netnsCookie);
 }
 
 function readOwner(r: ProtobufReader): Owner | undefined {
@@ -304,6 +306,7 @@ function readOwner(r: ProtobufReader): Owner | undefined {
     ...(bits & owns.podUid ? { podUid: r.string() } : {}),
     ...(bits & owns.containerId ? { containerId: r.string() } : {}),
     ...(bits & owns.cgroupId ? { cgroupId: r.double() } : {}),
+    ...(bits & owns.netnsCookie ? { netnsCookie: r.double() } : {}),
   };
 }
 
