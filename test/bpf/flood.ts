@@ -5,8 +5,10 @@
  */
 import { SelfTest } from './selftest.ts';
 
-/** Frames in one system call: each call makes and frees a pool of pages, which takes the kernel some 20 ms. */
+/** Most frames in one system call. */
 const atOnce = 65_536;
+/** Calls a second: each makes and frees a pool of pages, some 20 ms of the kernel's; fewer would make bursts of a steady rate. */
+const callsPerSecond = 10;
 
 /** Ethernet, IPv4 without checksum, UDP from port 7 to 9, no data. */
 function frameWithoutChecksum(): Buffer {
@@ -31,7 +33,7 @@ const frame = frameWithoutChecksum();
 /** `lo` is the first interface of every namespace. */
 const loopback = 1;
 const asleep = new Int32Array(new SharedArrayBuffer(4));
-const chunk = rate > 0 ? atOnce : count;
+const chunk = rate > 0 ? Math.min(atOnce, Math.ceil(rate / callsPerSecond)) : count;
 const began = performance.now();
 for (let done = 0; done < count; ) {
   const n = Math.min(chunk, count - done);
